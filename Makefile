@@ -1,0 +1,63 @@
+# The one entry point. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+RUST := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.venv/.packages: requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+.venv/.extension: .venv/.packages pyproject.toml Cargo.toml Cargo.lock $(RUST)
+	$(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+.PHONY: build
+build: .venv/.extension ## the command at .venv/bin/headwater, with the release build of the extension
+
+.PHONY: demo
+demo: build ## start a private system, drive 200,000 events through it, prove what came of them
+	$(BIN)/headwater demo
+
+.PHONY: test
+test: build lint test-rust ## everything but the slow suite
+	$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-rust
+test-rust: .venv/.packages ## the Rust crates' own tests
+	cargo test --locked --quiet --workspace --exclude headwater-binding
+
+.PHONY: test-slow
+test-slow: build ## kill tests and the like: minutes each
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+.PHONY: lint
+lint: build ## formatting, types, stubs, clippy: all with warnings as errors
+	$(BIN)/ruff format --check python tests bench
+	$(BIN)/ruff check python tests bench
+	$(BIN)/mypy
+	cd python && ../$(BIN)/python -m mypy.stubtest headwater._core
+	cargo fmt --check
+	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: build ## throughput and CPU per event of every part; results in bench/results
+	$(BIN)/python -m pytest bench/micro --benchmark-enable --benchmark-only -q
+	$(BIN)/python -m bench.load.run
+
+.PHONY: lock
+lock: ## renew requirements.lock from what is installed
+	$(BIN)/python -m pip freeze --exclude headwater --exclude pip --exclude setuptools > requirements.lock.new
+	(head -1 requirements.lock; cat requirements.lock.new) > requirements.lock.tmp
+	mv requirements.lock.tmp requirements.lock; rm requirements.lock.new
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf .venv target python/headwater/_core*.so

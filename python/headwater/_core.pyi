@@ -1,0 +1,155 @@
+"""The deterministic core of Headwater, in Rust: frames, digests and the engine.
+
+Every call that does work releases the interpreter lock; an `Engine` may be used from any thread,
+one call at a time.
+"""
+
+from typing import final
+
+__all__ = [
+    "CoreError",
+    "Engine",
+    "EnginePoisonedError",
+    "FrameError",
+    "IdentifierError",
+    "PositionError",
+    "SnapshotError",
+    "SnapshotView",
+    "UnknownVersionError",
+    "conversion_digest",
+    "encode_frame",
+    "frame_header",
+    "identifier_digest",
+    "record_fields",
+    "validate_record",
+]
+
+class CoreError(Exception):
+    """What the core refuses; `code` is a stable reason."""
+
+    code: str
+
+class FrameError(CoreError, ValueError):
+    """Bytes that are not a valid frame or record."""
+
+class IdentifierError(CoreError, ValueError):
+    """A value that its identifier type cannot have; `code` is fit for a problem's `code`."""
+
+class PositionError(CoreError, ValueError):
+    """An entry at or below the engine's position. Nothing was applied."""
+
+class UnknownVersionError(CoreError):
+    """A frame version this build cannot read: stop, and upgrade. Nothing was applied."""
+
+class SnapshotError(CoreError):
+    """A snapshot that is damaged, of another format version or of another partition."""
+
+class EnginePoisonedError(CoreError):
+    """The engine panicked at the entry `ms`, `seq`; the process must exit."""
+
+    ms: int
+    seq: int
+
+def encode_frame(partition: int, producer: int, first_sequence: int, records: list[bytes]) -> bytes:
+    """Put 1 to 1024 records into one frame of at most 1 MiB; each is checked first.
+
+    Record `i` gets the sequence `first_sequence + i`; sequences start from 1. Raises `FrameError`.
+    """
+
+def frame_header(frame: bytes) -> tuple[int, int, int, int, int]:
+    """Check magic, version, lengths and checksum; return
+    (version, partition, count, producer, first_sequence).
+
+    The records themselves are not decoded. Raises `FrameError` or `UnknownVersionError`.
+    """
+
+def validate_record(record: bytes) -> None:
+    """Check that bytes are exactly one valid record of at most 32 KiB. Raises `FrameError`."""
+
+def record_fields() -> dict[str, list[str]]:
+    """Names of the fields in wire order: of the body of every kind, and of `head`,
+    `identifier`, `client`, `money` and `item`."""
+
+def identifier_digest(
+    key: bytes, brand: int, type_name: str, value: str, default_country: str | None = None
+) -> bytes | None:
+    """The 16-byte digest of an identifier's value, or None when the value links nobody (empty,
+    zeros, `null` and the like).
+
+    `key` has 16 to 64 bytes. `type_name` is one of customer_id, profile_id, email, email_sha256,
+    email_sha1, phone, phone_sha256, device_id, external_click_id, visitor_id; `default_country`
+    an ISO 3166 code for telephone numbers without a country code. Raises `IdentifierError` with
+    the code unknown_identifier_type, invalid_email, invalid_email_sha256, invalid_email_sha1,
+    invalid_phone, invalid_phone_sha256, phone_country_missing, phone_country_unknown,
+    pii_in_customer_id or invalid_key.
+
+    The construction, for any other implementation: BLAKE2b with a 16-byte digest, keyed,
+    personalised `hw-identifier-v1`, over the brand (8 bytes little endian), the type's number
+    (1 byte) and the UTF-8 normal form. The normal form of an address and of a telephone number
+    (E.164 with `+`) is the lower-case hexadecimal SHA-256.
+    """
+
+def conversion_digest(key: bytes, parts: list[str]) -> bytes:
+    """The 16-byte digest of the parts that make a conversion one and the same.
+
+    BLAKE2b with a 16-byte digest, keyed (16 to 64 bytes), personalised `hw-conversion-v1`, over
+    each part as its length in bytes (4 bytes little endian) and its UTF-8 bytes. Raises
+    `IdentifierError` with the code invalid_key.
+    """
+
+@final
+class SnapshotView:
+    """The state of an engine at one position, shared with it until it moves on."""
+
+    def to_bytes(self) -> bytes:
+        """The snapshot: the same bytes for the same state, whatever the way to it."""
+
+@final
+class Engine:
+    """The state machine of one partition: the log's entries in, outcomes out."""
+
+    def __new__(
+        cls, partition: int, snapshot: bytes | None = None, panic_on: bytes | None = None
+    ) -> Engine:
+        """Start empty, or from a snapshot (`SnapshotError` if it cannot be used).
+
+        `panic_on` is a fault hook for tests of crash recovery: applying the event of this id
+        panics.
+        """
+
+    def apply(self, entries: list[tuple[int, int, bytes]]) -> bytes:
+        """Apply entries (stream milliseconds, stream sequence, frame) in log order.
+
+        Returns the outcomes as one MessagePack map of the tables clicks, observations,
+        conversions, reports, rejections, controls, others and quarantined (lists of rows), and
+        duplicates, ticks and producers (ranges of each producer of the batch, when it ends).
+        Raises `PositionError` or `UnknownVersionError` before anything is applied, and
+        `EnginePoisonedError` after a panic, now or before.
+        """
+
+    def skip(self, ms: int, seq: int, frame: bytes, reason: str) -> None:
+        """Pass over an entry that the ledger has quarantined: position, time and chain digest
+        advance, nothing is applied. Raises `PositionError`."""
+
+    def view(self) -> SnapshotView:
+        """The state as it is now. Cheap: nothing is copied until the engine changes it."""
+
+    def ranges(self, producer: int) -> list[tuple[int, int]]:
+        """The sequences seen of a producer, as inclusive ranges, lowest first."""
+
+    def stats(self) -> dict[str, int]:
+        """Sizes of the state: brands, producers, clicks_live, clicks_gone, orders,
+        recent_events, identifiers, programs, enrolments."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Stream id (milliseconds, sequence) of the newest entry applied or skipped."""
+
+    @property
+    def time_ms(self) -> int:
+        """Engine time: the largest stream millisecond seen."""
+
+    @property
+    def chain_digest(self) -> bytes:
+        """32 bytes that two engines share only if they took the same frames in the same order
+        to the same outcomes, however grouped into calls."""

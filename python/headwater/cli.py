@@ -1,0 +1,259 @@
+"""The `headwater` command. Each command reads the configuration and calls one function."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from headwater import __version__, config
+from headwater.errors import ConfigError, HeadwaterError
+
+app = typer.Typer(
+    name="headwater",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A tracking core for partner programs.",
+)
+key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(key_app, name="key")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything kept.")]
+Port = Annotated[int | None, typer.Option(help="Public port.")]
+ConsolePort = Annotated[int | None, typer.Option(help="Port of the console listener.")]
+Host = Annotated[str | None, typer.Option(help="Address the public listener binds.")]
+Edges = Annotated[int | None, typer.Option(help="Edge processes sharing the public port.")]
+Unsafe = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-unsafe-redis",
+        help="Start on a Redis server that would lose events: for a test bench only.",
+    ),
+]
+
+
+def _load(**options: Any) -> config.Config:
+    try:
+        return config.load(options)
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(f"headwater: {fault}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _fail(error: Exception) -> NoReturn:
+    typer.echo(f"headwater: {error}", err=True)
+    raise typer.Exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"headwater {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def up(
+    data: Data = None,
+    port: Port = None,
+    console_port: ConsolePort = None,
+    host: Host = None,
+    edges: Edges = None,
+    allow_unsafe_redis: Unsafe = None,
+) -> None:
+    """Run the whole system on the embedded defaults."""
+    from headwater.ops import logs
+    from headwater.ops.supervisor import Supervisor
+
+    settings = _load(
+        data=data,
+        port=port,
+        console_port=console_port,
+        host=host,
+        edges=edges,
+        allow_unsafe_redis=allow_unsafe_redis,
+    )
+    logs.start("supervisor", settings.log_level)
+    try:
+        code = Supervisor(settings).run()
+    except HeadwaterError as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+def _run_until_signal(main: Coroutine[Any, Any, None]) -> None:
+    """Run a role on uvloop; SIGTERM and SIGINT cancel it, and it drains."""
+    import uvloop
+
+    async def body() -> None:
+        task = asyncio.create_task(main)  # type: ignore[arg-type, unused-ignore]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+
+    uvloop.run(body())
+
+
+@app.command()
+def edge(data: Data = None, port: Port = None, host: Host = None, edges: Edges = None) -> None:
+    """Run one edge process: redirects, pixel, events API."""
+    from headwater.edge.server import run_edge
+    from headwater.ops import logs
+
+    settings = _load(data=data, port=port, host=host, edges=edges)
+    logs.start("edge", settings.log_level)
+    _run_role(lambda: run_edge(settings, _nothing, _console_is_ready(settings)))
+
+
+@app.command()
+def console(data: Data = None, console_port: ConsolePort = None) -> None:
+    """Run the console listener: management API, metrics."""
+    from headwater.console.app import run_console
+    from headwater.ops import logs
+
+    settings = _load(data=data, console_port=console_port)
+    logs.start("console", settings.log_level)
+    ready = settings.data / "run" / "console.ready"
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    _run_role(lambda: run_console(settings, ready.touch))
+
+
+def _run_role(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        _run_until_signal(main())
+    except HeadwaterError as error:
+        _fail(error)
+
+
+def _nothing() -> None:
+    """The edge has nothing to tell when it listens: /readyz says it."""
+
+
+def _console_is_ready(settings: config.Config) -> Callable[[], bool]:
+    """Under `up` an edge is ready only when the console of the same folder listens."""
+    if not (settings.data / "up.lock").exists():
+        return lambda: True
+    file = settings.data / "run" / "console.ready"
+    state = {"ready": False}
+
+    def gate() -> bool:
+        state["ready"] = state["ready"] or file.exists()
+        return state["ready"]
+
+    return gate
+
+
+@app.command()
+def matcher(data: Data = None) -> None:
+    """Run the matcher: the owner of all partitions."""
+    from headwater.matcher.service import run_matcher
+    from headwater.ops import logs
+
+    settings = _load(data=data)
+    logs.start("matcher", settings.log_level)
+    raise typer.Exit(run_matcher(settings))
+
+
+@app.command()
+def demo(
+    clicks: Annotated[int, typer.Option(help="Clicks among the events.")] = 200_000,
+    rate: Annotated[int, typer.Option(help="Events a second at most; 0: no limit.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the traffic.")] = 1,
+    stay: Annotated[bool, typer.Option(help="Keep the system running afterwards.")] = False,
+) -> None:
+    """Start a private system, drive bursty traffic through it, and prove what came of it."""
+    from headwater.ops.demo import run_demo
+
+    raise typer.Exit(run_demo(clicks=clicks, rate=rate, seed=seed, stay=stay))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="A web server's access log.")],
+    program: Annotated[str, typer.Option(help="Code of the program the clicks go to.")],
+    format_: Annotated[str, typer.Option("--format", help="combined")] = "combined",
+    url: Annotated[str | None, typer.Option(help="Address of the edge.")] = None,
+    keep_time: Annotated[bool, typer.Option(help="Send each line's own time.")] = False,
+    data: Data = None,
+    port: Port = None,
+    console_port: ConsolePort = None,
+) -> None:
+    """Send a web server's access log as clicks, in order."""
+    from headwater.ops.replay import run_replay
+
+    settings = _load(data=data, port=port, console_port=console_port)
+    if format_ != "combined":
+        typer.echo("headwater: --format: one of combined", err=True)
+        raise typer.Exit(2)
+    try:
+        code = run_replay(settings, file, program=program, url=url, keep_time=keep_time)
+    except HeadwaterError as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+@app.command()
+def verify(data: Data = None) -> None:
+    """Rebuild every engine from the archive alone and compare with ledger and snapshots."""
+    from headwater.ops.verify import run_verify
+
+    settings = _load(data=data)
+    try:
+        raise typer.Exit(run_verify(settings))
+    except HeadwaterError as error:
+        _fail(error)
+
+
+@app.command()
+def doctor(data: Data = None, port: Port = None, console_port: ConsolePort = None) -> None:
+    """Check Redis, ledger, clock, ports and sizing; say what is wrong and what mends it."""
+    from headwater.ops.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(_load(data=data, port=port, console_port=console_port)))
+
+
+@key_app.command("create")
+def key_create(
+    scope: Annotated[list[str], typer.Option(help="Scope of the key; may be given again.")],
+    brand: Annotated[str | None, typer.Option(help="Id of the brand the key is for.")] = None,
+    partner: Annotated[str | None, typer.Option(help="Id of the partner it is for.")] = None,
+    data: Data = None,
+    console_port: ConsolePort = None,
+) -> None:
+    """Print a new API key, once; only its SHA-256 is kept."""
+    from headwater.ops.client import create_key
+
+    settings = _load(data=data, console_port=console_port)
+    try:
+        typer.echo(create_key(settings, scopes=scope, brand=brand, partner=partner))
+    except HeadwaterError as error:
+        _fail(error)
+
+
+@app.command()
+def reasons() -> None:
+    """Print every reason code with its meaning."""
+    from headwater.model.reasons import REASONS
+
+    width = max(map(len, REASONS))
+    for code, reason in REASONS.items():
+        typer.echo(f"{code:<{width}}  {reason.status or '-':>3}  {reason.meaning}")
+
+
+def main() -> None:
+    """Entry point of the `headwater` script."""
+    sys.exit(app())

@@ -1,0 +1,85 @@
+"""What handlers are given: the console's parts, and the request as it was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+import msgspec
+
+from headwater import ids, limits
+from headwater.config import Config
+from headwater.console.shapes import parse_reference
+from headwater.errors import RequestRefused
+from headwater.ledger.engine import Ledger
+from headwater.ledger.objects import Origin, Reference, Saved
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Publishing(Protocol):
+    """The publisher, as handlers need it."""
+
+    async def wait(self, revision: int, timeout_s: float) -> bool:
+        """Whether a revision, and all before it, is on the log and told to the edges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The parts of one console process."""
+
+    config: Config
+    ledger: Ledger
+    publisher: Publishing
+    read_wait_ms: int = limits.READ_WAIT_MS
+    publish_wait_ms: int = limits.PUBLISH_WAIT_MS
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function of the ledger in a thread: it blocks."""
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def published(self, saved: Saved, object_id: str) -> None:
+        """Wait until the log and the edges know of a write. Raises RequestRefused when not."""
+        if not await self.publisher.wait(saved.revision, self.publish_wait_ms / 1000):
+            raise RequestRefused(
+                "not_published", headers={"Retry-After": "1"}, extra={"id": object_id}
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose key, path, query and body have been checked."""
+
+    path: dict[str, str]
+    query: Any
+    body: Any
+    warnings: list[str]
+
+    def reference(self, name: str, prefix: str) -> Reference:
+        """The object a path segment names. Raises RequestRefused `not_found`."""
+        try:
+            return parse_reference(prefix, self.path[name])
+        except ValueError:
+            raise not_found() from None
+
+    def event(self, prefix: str) -> bytes:
+        """The event id in the path. Raises RequestRefused `not_found` when it is none."""
+        try:
+            return ids.parse_event(prefix, self.path["id"])
+        except ValueError:
+            raise not_found() from None
+
+
+def not_found() -> RequestRefused:
+    return RequestRefused("not_found")
+
+
+def origin(body: msgspec.Struct, *scope: object) -> Origin:
+    """Where an object comes from: its external id, and a digest of the whole request."""
+    raw = msgspec.msgpack.encode([type(body).__name__, [str(part) for part in scope], body])
+    digest = hashlib.blake2b(raw, digest_size=16).digest()
+    return Origin(external_id=getattr(body, "external_id", None), request_digest=digest)

@@ -1,0 +1,104 @@
+"""Routes that read clicks and conversions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from headwater import clock, ids, limits
+from headwater.console import event_views, paging, shapes
+from headwater.console.answers import Answer
+from headwater.console.context import Console, Request, not_found
+from headwater.ledger import queries
+from headwater.ledger.engine import Ledger
+from headwater.ledger.schema import programs
+
+Row = dict[str, Any]
+# A record reaches the log this much later than it was accepted at most, outside of outages.
+_ARRIVAL_MS = 2000
+
+
+async def _settled(
+    console: Console,
+    find: Callable[[Ledger, bytes], Row | None],
+    event_id: bytes,
+    accepted_ms: int,
+) -> Row:
+    """The row, waiting while the matcher may not have come to an event accepted at that time.
+
+    Raises RequestRefused `not_found` when it is not there once the matcher has passed it, or
+    after READ_WAIT_MS.
+    """
+    deadline_s = clock.monotonic_s() + console.read_wait_ms / 1000
+    while True:
+        # Asked before the row: what is committed between the two is found.
+        times_ms = await console.run(queries.engine_times_ms, console.ledger)
+        row = await console.run(find, console.ledger, event_id)
+        if row is not None:
+            return row
+        passed = bool(times_ms) and min(times_ms) > accepted_ms + _ARRIVAL_MS
+        if passed or clock.monotonic_s() >= deadline_s:
+            raise not_found()
+        await asyncio.sleep(limits.READ_POLL_MS / 1000)
+
+
+async def read_click(console: Console, request: Request) -> Answer:
+    click_id = request.event("clk")
+    row = await _settled(console, queries.click_row, click_id, ids.event_id_ms(click_id))
+    return Answer(event_views.click(row))
+
+
+async def _conversion(console: Console, request: Request) -> Row:
+    # A conversion's id does not tell its time: it may have been accepted just now.
+    conversion_id = request.event("cnv")
+    return await _settled(console, queries.conversion_row, conversion_id, clock.now_ms())
+
+
+async def read_conversion(console: Console, request: Request) -> Answer:
+    return Answer(event_views.conversion(await _conversion(console, request)))
+
+
+async def explain_conversion(console: Console, request: Request) -> Answer:
+    return Answer(event_views.explanation(await _conversion(console, request)))
+
+
+async def _program(console: Console, query: shapes.EventsQuery) -> int | None:
+    if query.program_id is None:
+        return None
+    reference = shapes.parse_reference("prg", query.program_id)
+    if isinstance(reference, int):
+        return reference
+    row = await console.run(queries.object_row, console.ledger, programs, reference)
+    return row["id"] if row else 0
+
+
+async def list_clicks(console: Console, request: Request) -> Answer:
+    query: shapes.EventsQuery = request.query
+    rows = await console.run(
+        queries.click_page,
+        console.ledger,
+        await _program(console, query),
+        before=paging.decode(query.cursor, bytes),
+        count=query.limit + 1,
+    )
+    return Answer(paging.page(query, rows, event_views.click, lambda row: row["click_id"]))
+
+
+async def list_conversions(console: Console, request: Request) -> Answer:
+    query: shapes.EventsQuery = request.query
+    rows = await console.run(
+        queries.conversion_page,
+        console.ledger,
+        await _program(console, query),
+        before=paging.decode(query.cursor, tuple[int, bytes]),
+        count=query.limit + 1,
+    )
+    return Answer(
+        paging.page(
+            query,
+            rows,
+            event_views.conversion,
+            lambda row: (row["accept_ms"], row["conversion_id"]),
+        )
+    )

@@ -1,0 +1,344 @@
+"""The table of routes: what is dispatched, and what `/openapi.json` describes."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from headwater.console import (
+    catalog,
+    event_views,
+    events,
+    keys,
+    openapi,
+    shapes,
+    system,
+    tracking,
+    views,
+)
+from headwater.console.answers import Answer
+from headwater.console.context import Console, Request
+from headwater.console.routing import Route
+from headwater.console.views import Page
+
+CONFLICT = (409, 503)
+WRITE = (503,)
+
+
+async def describe(console: Console, request: Request) -> Answer:  # noqa: ARG001
+    return Answer(openapi.document(ROUTES))
+
+
+def _made(view: type) -> dict[int, type]:
+    return {200: view, 201: view}
+
+
+_CATALOG = (
+    Route(
+        "POST",
+        "/v1/brands",
+        catalog.create_brand,
+        "Make a brand",
+        _made(views.Brand),
+        body=shapes.BrandIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/brands",
+        catalog.list_brands,
+        "List brands",
+        {200: Page[views.Brand]},
+        query=shapes.PageQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/brands/{id}",
+        catalog.read_brand,
+        "Read a brand",
+        {200: views.Brand},
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/brands/{id}",
+        catalog.change_brand,
+        "Change a brand",
+        {200: views.Brand},
+        body=shapes.BrandPatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "POST",
+        "/v1/programs",
+        catalog.create_program,
+        "Make a program",
+        _made(views.Program),
+        body=shapes.ProgramIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/programs",
+        catalog.list_programs,
+        "List programs, of one brand if named",
+        {200: Page[views.Program]},
+        query=shapes.ProgramsQuery,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/programs/{id}",
+        catalog.read_program,
+        "Read a program",
+        {200: views.Program},
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/programs/{id}",
+        catalog.change_program,
+        "Change a program; links without a destination of their own follow it",
+        {200: views.Program},
+        body=shapes.ProgramPatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "POST",
+        "/v1/programs/{id}/event-types",
+        catalog.create_event_type,
+        "Make an event type",
+        _made(views.EventType),
+        body=shapes.EventTypeIn,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "GET",
+        "/v1/programs/{id}/event-types",
+        catalog.list_event_types,
+        "List a program's event types",
+        {200: Page[views.EventType]},
+        query=shapes.PageQuery,
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/programs/{id}/event-types/{event_type_id}",
+        catalog.change_event_type,
+        "Pause or resume an event type",
+        {200: views.EventType},
+        body=shapes.EventTypePatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "POST",
+        "/v1/partners",
+        catalog.create_partner,
+        "Make a partner",
+        _made(views.Partner),
+        body=shapes.PartnerIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/partners",
+        catalog.list_partners,
+        "List partners",
+        {200: Page[views.Partner]},
+        query=shapes.PageQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/partners/{id}",
+        catalog.read_partner,
+        "Read a partner",
+        {200: views.Partner},
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/partners/{id}",
+        catalog.change_partner,
+        "Change a partner; its status holds for all its enrolments",
+        {200: views.Partner},
+        body=shapes.PartnerPatch,
+        refusals=(404, *CONFLICT),
+    ),
+)
+
+_TRACKING = (
+    Route(
+        "PUT",
+        "/v1/programs/{id}/partners/{partner_id}",
+        tracking.enrol,
+        "Enrol a partner in a program; makes its default link",
+        _made(views.Enrolment),
+        body=shapes.EnrolmentIn,
+        is_body_required=False,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "GET",
+        "/v1/programs/{id}/partners",
+        tracking.list_enrolments,
+        "List a program's partners",
+        {200: Page[views.Enrolment]},
+        query=shapes.PageQuery,
+        refusals=(404, 409),
+    ),
+    Route(
+        "POST",
+        "/v1/links",
+        tracking.create_link,
+        "Make a link",
+        _made(views.Link),
+        body=shapes.LinkIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/links",
+        tracking.list_links,
+        "List links, of one program or partner if named",
+        {200: Page[views.Link]},
+        query=shapes.LinksQuery,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/links/{id}",
+        tracking.read_link,
+        "Read a link",
+        {200: views.Link},
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/links/{id}",
+        tracking.change_link,
+        "Change a link",
+        {200: views.Link},
+        body=shapes.LinkPatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "POST",
+        "/v1/domains",
+        tracking.create_domain,
+        "Register a tracking domain",
+        _made(views.Domain),
+        body=shapes.DomainIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/domains",
+        tracking.list_domains,
+        "List tracking domains",
+        {200: Page[views.Domain]},
+        query=shapes.PageQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/domains/allowed",
+        tracking.domain_allowed,
+        "Whether a certificate may be asked for a host",
+        {200: views.DomainAllowed},
+        query=shapes.AllowedQuery,
+        refusals=(404,),
+    ),
+)
+
+_KEYS = (
+    Route(
+        "POST",
+        "/v1/keys",
+        keys.create_key,
+        "Make an API key; it is told once",
+        _made(views.Key),
+        body=shapes.KeyIn,
+        refusals=CONFLICT,
+    ),
+    Route(
+        "GET",
+        "/v1/keys",
+        keys.list_keys,
+        "List API keys, deleted ones included",
+        {200: Page[views.Key]},
+        query=shapes.PageQuery,
+    ),
+    Route(
+        "DELETE",
+        "/v1/keys/{id}",
+        keys.delete_key,
+        "Delete an API key",
+        {200: views.Key},
+        refusals=(404, *CONFLICT),
+    ),
+)
+
+_EVENTS = (
+    Route(
+        "GET",
+        "/v1/clicks",
+        events.list_clicks,
+        "List clicks, the newest first, of one program if named",
+        {200: Page[event_views.Click]},
+        query=shapes.EventsQuery,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/clicks/{id}",
+        events.read_click,
+        "Read a click",
+        {200: event_views.Click},
+        refusals=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/conversions",
+        events.list_conversions,
+        "List conversions, the newest first, of one program if named",
+        {200: Page[event_views.Conversion]},
+        query=shapes.EventsQuery,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/conversions/{id}",
+        events.read_conversion,
+        "Read a conversion as last decided",
+        {200: event_views.Conversion},
+        refusals=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/conversions/{id}/explain",
+        events.explain_conversion,
+        "Why a conversion was decided so",
+        {200: event_views.Explanation},
+        refusals=(404,),
+    ),
+)
+
+_SYSTEM = (
+    Route(
+        "GET",
+        "/healthz",
+        system.healthz,
+        "Whether the console serves",
+        {200: system.Health},
+        is_open=True,
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        system.metrics,
+        "Metrics of all processes, for Prometheus",
+        {200: None},
+        content_type=CONTENT_TYPE_LATEST,
+    ),
+    Route("GET", "/openapi.json", describe, "This description", {200: dict}),
+)
+
+ROUTES: tuple[Route, ...] = _CATALOG + _TRACKING + _KEYS + _EVENTS + _SYSTEM

@@ -1,0 +1,246 @@
+"""What the management API answers: one class an object, and how a row becomes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from headwater import clock, ids
+from headwater.config import Config
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class View(msgspec.Struct, kw_only=True):
+    """Base of what is answered. Times are RFC 3339 in UTC with milliseconds."""
+
+
+class Object(View):
+    """What every object of the configuration has."""
+
+    id: str
+    status: str
+    external_id: str | None
+    created_at: str
+    updated_at: str
+    warnings: list[str] | UnsetType = UNSET
+
+
+class Brand(Object, kw_only=True):
+    name: str
+
+
+class Attribution(View):
+    model: str
+
+
+class Program(Object, kw_only=True):
+    brand_id: str
+    code: str
+    name: str
+    destination_url: str
+    deep_link_hosts: list[str]
+    timezone: str
+    currency: str
+    click_window_seconds: int
+    attribution: Attribution
+    click_param: str
+    consent_default: str
+    forward_params: list[str]
+    allowed_origins: list[str]
+    default_country: str | None
+    methods: list[str] | None
+    aliases: dict[str, str]
+
+
+class EventType(Object, kw_only=True):
+    program_id: str
+    code: str
+    kind: str
+
+
+class Partner(Object, kw_only=True):
+    name: str
+    email: str | None
+
+
+class ShortLink(View):
+    id: str
+    code: str
+    url: str
+
+
+class Enrolment(View):
+    program_id: str
+    partner_id: str
+    status: str
+    external_id: str | None
+    created_at: str
+    updated_at: str
+    default_link: ShortLink
+    warnings: list[str] | UnsetType = UNSET
+
+
+class Link(Object, kw_only=True):
+    """`url` is what visitors click; `target_url` is where it leads."""
+
+    code: str
+    url: str
+    program_id: str
+    partner_id: str
+    domain: str | None
+    destination_url: str | None
+    target_url: str
+    utm: dict[str, str]
+    expires_at: str | None
+
+
+class Domain(Object, kw_only=True):
+    brand_id: str
+    domain: str
+
+
+class DomainAllowed(View):
+    domain: str
+    allowed: bool
+
+
+class Key(Object, kw_only=True):
+    """`key` is the secret itself, told once."""
+
+    scopes: list[str]
+    brand_id: str | None
+    partner_id: str | None
+    key: str | UnsetType = UNSET
+
+
+class Page(msgspec.Struct, Generic[T], kw_only=True):
+    """One page; `next_cursor` is null on the last."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def _base(prefix: str, row: Row, warnings: Sequence[str] | UnsetType) -> dict[str, Any]:
+    return {
+        "id": ids.object_text(prefix, row["id"]),
+        "status": row["status"],
+        "external_id": row["external_id"],
+        "created_at": clock.iso_ms(row["created_ms"]),
+        "updated_at": clock.iso_ms(row["updated_ms"]),
+        "warnings": UNSET if isinstance(warnings, UnsetType) else list(warnings),
+    }
+
+
+def _optional(prefix: str, number: int | None) -> str | None:
+    return None if number is None else ids.object_text(prefix, number)
+
+
+def brand(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Brand:
+    return Brand(**_base("brd", row, warnings), name=row["name"])
+
+
+_PROGRAM_COLUMNS = (
+    "code",
+    "name",
+    "destination_url",
+    "deep_link_hosts",
+    "timezone",
+    "currency",
+    "click_window_seconds",
+    "click_param",
+    "consent_default",
+    "forward_params",
+    "allowed_origins",
+    "default_country",
+    "methods",
+    "aliases",
+)
+
+
+def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
+    return Program(
+        **_base("prg", row, warnings),
+        brand_id=ids.object_text("brd", row["brand_id"]),
+        attribution=Attribution(model=row["model"]),
+        **{name: row[name] for name in _PROGRAM_COLUMNS},
+    )
+
+
+def event_type(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> EventType:
+    return EventType(
+        **_base("ety", row, warnings),
+        program_id=ids.object_text("prg", row["program_id"]),
+        code=row["code"],
+        kind=row["kind"],
+    )
+
+
+def partner(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Partner:
+    return Partner(**_base("prt", row, warnings), name=row["name"], email=row["email"] or None)
+
+
+def link_url(config: Config, row: Row) -> str:
+    """The address visitors click: `/c/{code}` of the shared listener, `/{code}` of a domain."""
+    if row["host"]:
+        return f"https://{row['host']}/{row['code']}"
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"http://{host}:{config.port}/c/{row['code']}"
+
+
+def enrolment(
+    config: Config, row: Row, link_row: Row, warnings: Sequence[str] | UnsetType = UNSET
+) -> Enrolment:
+    return Enrolment(
+        program_id=ids.object_text("prg", row["program_id"]),
+        partner_id=ids.object_text("prt", row["partner_id"]),
+        status=row["status"],
+        external_id=row["external_id"],
+        created_at=clock.iso_ms(row["created_ms"]),
+        updated_at=clock.iso_ms(row["updated_ms"]),
+        default_link=ShortLink(
+            id=ids.object_text("lnk", link_row["id"]),
+            code=link_row["code"],
+            url=link_url(config, link_row),
+        ),
+        warnings=UNSET if isinstance(warnings, UnsetType) else list(warnings),
+    )
+
+
+def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Link:
+    return Link(
+        **_base("lnk", row, warnings),
+        code=row["code"],
+        url=link_url(config, row),
+        program_id=ids.object_text("prg", row["program_id"]),
+        partner_id=ids.object_text("prt", row["partner_id"]),
+        domain=row["host"] or None,
+        destination_url=row["destination_url"],
+        target_url=row["url"],
+        utm=row["utm"],
+        expires_at=None if row["expires_ms"] is None else clock.iso_ms(row["expires_ms"]),
+    )
+
+
+def domain(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Domain:
+    return Domain(
+        **_base("dom", row, warnings),
+        brand_id=ids.object_text("brd", row["brand_id"]),
+        domain=row["host"],
+    )
+
+
+def key(
+    row: Row, warnings: Sequence[str] | UnsetType = UNSET, secret: str | UnsetType = UNSET
+) -> Key:
+    return Key(
+        **_base("key", row, warnings),
+        scopes=row["scopes"],
+        brand_id=_optional("brd", row["brand_id"]),
+        partner_id=_optional("prt", row["partner_id"]),
+        key=secret,
+    )

@@ -1,0 +1,345 @@
+"""What an edge knows: links, programs, keys, as the configuration feed told them.
+
+All of it is held in memory and looked up by dictionary; an object that cannot be read is logged
+and left out, so that one bad row never takes the rest down.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from headwater import limits
+from headwater.edge import cookies
+
+log = logging.getLogger(__name__)
+
+Value = dict[str, Any]
+
+_CODE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.LINK_CODE_CHARACTERS_MAX}}}", re.ASCII)
+_DESTINATION = re.compile(r"https?://[\x21-\x5b\x5d-\x7e]+", re.ASCII | re.IGNORECASE)
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
+ACTIVE = "active"
+# The least time a visitor cookie lives: a click's window may be a day, the visitor's longer.
+_COOKIE_AGE_S_MIN = 86_400
+
+
+class Brand(NamedTuple):
+    number: int
+    partition: int
+    active: bool
+
+
+class Program(NamedTuple):
+    """A program as requests need it; texts are lower case where they are compared so."""
+
+    number: int
+    brand: int
+    code: str
+    active: bool
+    site: str
+    """Registrable domain of the destination."""
+    http: bool
+    """The destination itself is plain http, so a deep link may be."""
+    hosts: frozenset[str]
+    suffixes: tuple[str, ...]
+    click_param: str
+    window_s: int
+    currency: str
+    denied: bool
+    """Consent counts as denied when nothing is said."""
+    forward: tuple[str, ...]
+    default_country: str | None
+    methods: frozenset[str] | None
+    """Tracking methods switched on; None: all."""
+    aliases: dict[str, str]
+
+
+class EventType(NamedTuple):
+    number: int
+    program: int
+    code: str
+    kind: str
+    active: bool
+
+
+class Link(NamedTuple):
+    """A link; `head` and `tail` are its destination before and after the fragment's mark."""
+
+    number: int
+    program: int
+    partner: int
+    code: str
+    domain: str | None
+    """The tracking domain's host; None: every host that is none."""
+    head: str
+    tail: str
+    expires_ms: int | None
+    active: bool
+
+
+class Domain(NamedTuple):
+    number: int
+    host: str
+    brand: int
+
+
+class Key(NamedTuple):
+    number: int
+    digest: bytes
+    scopes: frozenset[str]
+    brand: int | None
+    partner: int | None
+
+
+def well_formed_code(code: str) -> bool:
+    """Whether a raw path segment may be a link's code."""
+    return _CODE.fullmatch(code) is not None
+
+
+class LinkTable:
+    """The configuration of this deployment, by number and by what requests name."""
+
+    def __init__(self) -> None:
+        self.brands: dict[int, Brand] = {}
+        self.programs: dict[int, Program] = {}
+        self.enrolments: dict[tuple[int, int], bool] = {}
+        self.partners: dict[int, bool] = {}
+        self.links: dict[int, Link] = {}
+        self.cookie_age_s = _COOKIE_AGE_S_MIN
+        """Longest click window of all programs: they share the host's one cookie."""
+        self._event_types: dict[int, EventType] = {}
+        self._domains: dict[int, Domain] = {}
+        self._keys: dict[int, Key] = {}
+        self._enrolment_keys: dict[int, tuple[int, int]] = {}
+        self._programs_by_code: dict[str, Program] = {}
+        self._event_types_by_code: dict[tuple[int, str], EventType] = {}
+        self._links_by_code: dict[tuple[str | None, str], Link] = {}
+        self._domains_by_host: dict[str, Domain] = {}
+        self._keys_by_digest: dict[bytes, Key] = {}
+        self._apply: dict[str, Callable[[int, Value | None], None]] = {
+            "brand": self._brand,
+            "program": self._program,
+            "event_type": self._event_type,
+            "partner": self._partner,
+            "enrolment": self._enrolment,
+            "link": self._link,
+            "domain": self._domain,
+            "key": self._key,
+        }
+
+    def apply(self, kind: str, number: int, value: Value | None) -> None:
+        """Take an object's new value, None when it is gone. Unknown kinds are passed over."""
+        store = self._apply.get(kind)
+        if store is None:
+            return
+        try:
+            store(number, value)
+        except (KeyError, TypeError, ValueError) as error:
+            log.error(
+                "configuration object unreadable",
+                extra={"fields": {"kind": kind, "number": number, "error": type(error).__name__}},
+            )
+            store(number, None)
+
+    # ---- Look-ups ------------------------------------------------------------------------
+
+    def link(self, host: str, code: str) -> Link | None:
+        """The link a code (any case) names on a host.
+
+        A tracking domain serves its own links, then those without a domain of the same brand;
+        every other host serves the links without a domain.
+        """
+        code = code.lower()
+        domain = self._domains_by_host.get(host) if self._domains_by_host else None
+        if domain is None:
+            return self._links_by_code.get((None, code))
+        found = self._links_by_code.get((host, code))
+        if found is None:
+            found = self._links_by_code.get((None, code))
+            program = self.programs.get(found.program) if found else None
+            if program is None or program.brand != domain.brand:
+                return None
+        return found
+
+    def is_domain(self, host: str) -> bool:
+        return host in self._domains_by_host
+
+    @property
+    def has_domains(self) -> bool:
+        return bool(self._domains_by_host)
+
+    def program(self, code: str) -> Program | None:
+        return self._programs_by_code.get(code)
+
+    def event_type(self, program: int, code: str) -> EventType | None:
+        return self._event_types_by_code.get((program, code))
+
+    def key(self, digest: bytes) -> Key | None:
+        """The key with this SHA-256."""
+        return self._keys_by_digest.get(digest)
+
+    def program_active(self, program: Program) -> bool:
+        brand = self.brands.get(program.brand)
+        return program.active and brand is not None and brand.active
+
+    def partner_active(self, program: int, partner: int) -> bool:
+        """Whether the partner may bring clicks to the program now."""
+        return self.enrolments.get((program, partner), False) and self.partners.get(partner, True)
+
+    def partition(self, brand: int) -> int:
+        """The brand's lane of the log; 0 for brand 0, to which unplaceable reports go."""
+        found = self.brands.get(brand)
+        return found.partition if found else 0
+
+    # ---- Objects -------------------------------------------------------------------------
+
+    def _brand(self, number: int, value: Value | None) -> None:
+        if value is None:
+            self.brands.pop(number, None)
+        else:
+            self.brands[number] = Brand(number, int(value["partition"]), _is_active(value))
+
+    def _program(self, number: int, value: Value | None) -> None:
+        _forget(self._programs_by_code, self.programs.pop(number, None), lambda old: old.code)
+        if value is not None:
+            program = _read_program(number, value)
+            self.programs[number] = program
+            self._programs_by_code[program.code] = program
+        longest_s = max((each.window_s for each in self.programs.values()), default=0)
+        self.cookie_age_s = min(max(longest_s, _COOKIE_AGE_S_MIN), limits.COOKIE_AGE_S_MAX)
+
+    def _event_type(self, number: int, value: Value | None) -> None:
+        _forget(
+            self._event_types_by_code,
+            self._event_types.pop(number, None),
+            lambda old: (old.program, old.code),
+        )
+        if value is not None:
+            found = EventType(
+                number,
+                int(value["program"]),
+                str(value["code"]),
+                str(value.get("kind", "custom")),
+                _is_active(value),
+            )
+            self._event_types[number] = found
+            self._event_types_by_code[found.program, found.code] = found
+
+    def _partner(self, number: int, value: Value | None) -> None:
+        if value is None:
+            self.partners.pop(number, None)
+        else:
+            self.partners[number] = _is_active(value)
+
+    def _enrolment(self, number: int, value: Value | None) -> None:
+        old = self._enrolment_keys.pop(number, None)
+        if old is not None:
+            self.enrolments.pop(old, None)
+        if value is not None:
+            pair = (int(value["program"]), int(value["partner"]))
+            self._enrolment_keys[number] = pair
+            self.enrolments[pair] = _is_active(value)
+
+    def _link(self, number: int, value: Value | None) -> None:
+        _forget(
+            self._links_by_code,
+            self.links.pop(number, None),
+            lambda old: (old.domain, old.code),
+        )
+        if value is not None:
+            found = _read_link(number, value)
+            self.links[number] = found
+            self._links_by_code[found.domain, found.code] = found
+
+    def _domain(self, number: int, value: Value | None) -> None:
+        _forget(self._domains_by_host, self._domains.pop(number, None), lambda old: old.host)
+        if value is not None:
+            found = Domain(number, str(value["host"]).lower(), int(value["brand"]))
+            self._domains[number] = found
+            self._domains_by_host[found.host] = found
+
+    def _key(self, number: int, value: Value | None) -> None:
+        _forget(self._keys_by_digest, self._keys.pop(number, None), lambda old: old.digest)
+        if value is not None:
+            found = Key(
+                number,
+                bytes.fromhex(value["sha256"]),
+                frozenset(value["scopes"]),
+                value.get("brand"),
+                value.get("partner"),
+            )
+            self._keys[number] = found
+            self._keys_by_digest[found.digest] = found
+
+
+def _is_active(value: Value) -> bool:
+    return bool(value.get("status", ACTIVE) == ACTIVE)
+
+
+def _forget(index: dict[Any, Any], old: Any, name_of: Callable[[Any], Any]) -> None:
+    """Drop `old` from an index, unless its name belongs to another object by now."""
+    if old is None:
+        return
+    name = name_of(old)
+    held = index.get(name)
+    if held is not None and held.number == old.number:
+        del index[name]
+
+
+def _read_program(number: int, value: Value) -> Program:
+    destination = urlsplit(str(value["destination_url"]))
+    click_param = str(value.get("click_param") or "click_id")
+    if not _PARAMETER.fullmatch(click_param):
+        raise ValueError("the click parameter is no name")
+    entries = [str(entry).lower() for entry in value.get("deep_link_hosts") or ()]
+    return Program(
+        number=number,
+        brand=int(value["brand"]),
+        code=str(value["code"]),
+        active=_is_active(value),
+        site=cookies.site(destination.hostname or ""),
+        http=destination.scheme.lower() == "http",
+        hosts=frozenset(entry for entry in entries if not entry.startswith("*.")),
+        suffixes=tuple(entry[1:] for entry in entries if entry.startswith("*.")),
+        click_param=click_param,
+        window_s=int(value.get("click_window_seconds") or 0),
+        currency=str(value["currency"]),
+        denied=value.get("consent_default") == "denied",
+        forward=tuple(str(name) for name in value.get("forward_params") or ()),
+        default_country=value.get("default_country") or None,
+        methods=_read_methods(value.get("methods")),
+        aliases={str(k): str(v) for k, v in (value.get("aliases") or {}).items()},
+    )
+
+
+def _read_methods(value: Any) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return frozenset(name for name, on in value.items() if on)
+    return frozenset(str(name) for name in value)
+
+
+def _read_link(number: int, value: Value) -> Link:
+    url = str(value["url"])
+    # The destination was judged when the link was made; a header is made of it here, so what
+    # could break the header is judged once more.
+    if not _DESTINATION.fullmatch(url):
+        raise ValueError("the destination cannot be emitted")
+    head, mark, fragment = url.partition("#")
+    domain = value.get("domain")
+    return Link(
+        number=number,
+        program=int(value["program"]),
+        partner=int(value["partner"]),
+        code=str(value["code"]).lower(),
+        domain=str(domain).lower() if domain else None,
+        head=head,
+        tail=mark + fragment,
+        expires_ms=value.get("expires_ms"),
+        active=_is_active(value),
+    )

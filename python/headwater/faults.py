@@ -1,0 +1,29 @@
+"""Places where a fault test may end the process, in the middle of a step that must survive it.
+
+`HEADWATER_FAULT=site:count` kills the process by SIGKILL when `site` is reached for the count-th
+time. Without the variable `reach` is a comparison with None.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_site, _, _count = os.environ.get("HEADWATER_FAULT", "").partition(":")
+_left = int(_count or 1) if _site else 0
+
+
+def reach(site: str) -> None:
+    """End the process here if the environment asks for it."""
+    global _left
+    if not _left or site != _site:
+        return
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def panic_event() -> bytes | None:
+    """The event id at which the engine is told to panic, or None."""
+    text = os.environ.get("HEADWATER_FAULT_PANIC")
+    return bytes.fromhex(text) if text else None

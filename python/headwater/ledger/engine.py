@@ -1,0 +1,220 @@
+"""Opening a ledger: the connection's settings, transactions, the schema's version."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from headwater import limits
+from headwater.errors import LedgerError, SchemaMismatch
+from headwater.ledger.schema import metadata
+
+log = logging.getLogger(__name__)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_WRITE = "headwater_write"
+# Alembic keeps the running migration in module globals.
+_migrating = threading.Lock()
+
+
+class Ledger:
+    """One database, shared by all threads of a process. Make it with `open_ledger`."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._reader = engine
+        self._writer = engine.execution_options(**{_WRITE: True})
+        self._inserts: dict[str, str] = {}
+        self._texts: dict[Callable[[sa.Dialect], str], str] = {}
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection that sees one moment of the ledger.
+
+        Raises LedgerError when the database does.
+        """
+        with _as_ledger_error(), self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that holds the writer's lock from its first statement.
+
+        Commits on leaving, rolls back on any exception. Raises LedgerError when the database
+        does; after one from the commit itself the outcome is unknown, and has to be read again.
+        """
+        with _as_ledger_error(), self._writer.connect() as connection, connection.begin():
+            yield connection
+
+    def insert_sql(self, table: sa.Table) -> str:
+        """The driver's text of a plain INSERT of all columns of `table`, in their order.
+
+        For `exec_driver_sql` with a list of tuples: it goes round the compiler and the
+        parameter processors, which cost more than the insert itself.
+        """
+        text = self._inserts.get(table.name)
+        if text is None:
+            text = str(sa.insert(table).compile(dialect=self._reader.dialect))
+            self._inserts[table.name] = text
+        return text
+
+    def cached_sql(self, build: Callable[[sa.Dialect], str]) -> str:
+        """The driver's text that `build` makes for this database's dialect, made once."""
+        text = self._texts.get(build)
+        if text is None:
+            text = self._texts[build] = build(self._reader.dialect)
+        return text
+
+    def close(self) -> None:
+        """Close every pooled connection; the last one to close folds the WAL in."""
+        self._reader.dispose()
+
+
+@contextmanager
+def _as_ledger_error() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        # The statement's parameters stay out: they hold what visitors sent.
+        cause = getattr(error, "orig", None) or error
+        raise LedgerError(f"{type(cause).__name__}: {_first_line(cause)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
+
+
+def open_ledger(url: str) -> Ledger:
+    """Open the database at a SQLAlchemy URL and bring its schema up to this version's.
+
+    The folder of an SQLite file is made. Raises SchemaMismatch when the schema is newer, or
+    neither whole nor absent; LedgerError when the database cannot be opened.
+    """
+    target = sa.make_url(url)
+    if target.get_backend_name() != "sqlite":
+        raise LedgerError("only SQLite ledgers are supported")
+    if target.database and target.database != ":memory:":
+        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(_sqlite_engine(target))
+    try:
+        _migrate(ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        # The driver's own transaction handling would commit before DDL and begin too late.
+        connect_args={"isolation_level": None, "timeout": limits.SQLITE_BUSY_MS / 1000},
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            # Rows of events fill an eighth of such a page; has to come before the first table.
+            f"page_size = {limits.SQLITE_PAGE_BYTES}",
+            # Waiting readers and the writer do not block each other.
+            "journal_mode = WAL",
+            # The commit is on disk when it is answered: an answered event hangs on it.
+            "synchronous = FULL",
+            f"busy_timeout = {limits.SQLITE_BUSY_MS}",
+            "foreign_keys = ON",
+            f"cache_size = -{limits.SQLITE_CACHE_BYTES // limits.KIB}",
+            f"wal_autocheckpoint = {limits.SQLITE_CHECKPOINT_PAGES}",
+            # A WAL grown by a long read shrinks again at the next checkpoint.
+            f"journal_size_limit = {limits.SQLITE_WAL_BYTES_KEPT}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        # IMMEDIATE: a reader that turns writer late fails with a stale snapshot.
+        writes = connection.get_execution_options().get(_WRITE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _migrate(ledger: Ledger) -> None:
+    """Run the missing revisions in one transaction, under the writer's lock."""
+    config = AlembicConfig()
+    # A percent sign would be taken for an interpolation.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    head = scripts.get_current_head()
+    with ledger.read() as connection:
+        if _version(connection, scripts) == head and not _missing(connection):
+            return
+    with _migrating, ledger.write() as connection:
+        current = _version(connection, scripts)
+        if current != head:
+            log.info("ledger_migrating", extra={"fields": {"from": current, "to": head}})
+            _run(config, scripts, connection)
+        missing = _missing(connection)
+        if missing:
+            raise SchemaMismatch(f"the ledger lacks {', '.join(missing[:5])}")
+
+
+def _run(config: AlembicConfig, scripts: ScriptDirectory, connection: sa.Connection) -> None:
+    def steps(revision: Any, _context: MigrationContext) -> Any:
+        return scripts._upgrade_revs("head", revision)
+
+    with EnvironmentContext(config, scripts, fn=steps) as environment:
+        environment.configure(
+            connection=connection, target_metadata=metadata, transactional_ddl=True
+        )
+        environment.run_migrations()
+
+
+def _version(connection: sa.Connection, scripts: ScriptDirectory) -> str | None:
+    """The schema's revision; None for an empty database. Raises SchemaMismatch."""
+    tables = set(sa.inspect(connection).get_table_names())
+    ours = sorted(tables & set(metadata.tables))
+    if "alembic_version" not in tables:
+        if ours:
+            raise SchemaMismatch(f"the ledger has tables and no version: {', '.join(ours[:5])}")
+        return None
+    heads = MigrationContext.configure(connection).get_current_heads()
+    if len(heads) > 1:
+        raise SchemaMismatch("the ledger's schema names several versions")
+    if not heads:
+        if ours:
+            raise SchemaMismatch(f"the ledger has tables and no version: {', '.join(ours[:5])}")
+        return None
+    known = {script.revision for script in scripts.walk_revisions()}
+    if heads[0] not in known:
+        raise SchemaMismatch(
+            "the ledger was written by a newer version of Headwater; upgrade this one"
+        )
+    return str(heads[0])
+
+
+def _missing(connection: sa.Connection) -> list[str]:
+    """Tables and columns this version needs and the database lacks."""
+    inspector = sa.inspect(connection)
+    existing = set(inspector.get_table_names())
+    missing: list[str] = []
+    for table in metadata.sorted_tables:
+        if table.name not in existing:
+            missing.append(table.name)
+            continue
+        columns = {column["name"] for column in inspector.get_columns(table.name)}
+        missing.extend(
+            f"{table.name}.{column.name}" for column in table.columns if column.name not in columns
+        )
+    return missing

@@ -1,0 +1,233 @@
+"""The matcher's side of the ledger: who owns a partition, and the one transaction of a batch.
+
+Exactly once rests on `commit`: its first statement moves the partition's position from where the
+batch was read to where it ends, on condition that owner (epoch), generation and position are
+still those the batch was made under. Whoever lost the partition, or repeats a batch whose COMMIT
+went through unanswered, changes no row and gets Fenced. After any other LedgerError from `commit`
+the outcome is unknown: acquire again, which raises the epoch, and go on from the position read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from headwater import clock, faults
+from headwater.errors import Fenced, LedgerError
+from headwater.ledger.decisions import decision, decision_by_id, recent_decisions
+from headwater.ledger.engine import Ledger
+from headwater.ledger.manifest import (
+    SegmentFact,
+    SnapshotFact,
+    add_quarantine,
+    add_snapshot,
+    archive_manifest,
+    list_segments,
+    note_panic,
+    quarantined,
+    snapshot_facts,
+    uncommitted_controls,
+)
+from headwater.ledger.ownership import (
+    CHAIN_START,
+    PartitionRow,
+    Position,
+    acquire,
+    begin_generation,
+    ensure_partitions,
+    partition_rows,
+    release,
+    renew,
+)
+from headwater.ledger.schema import (
+    clicks,
+    config_outbox,
+    conversion_reports,
+    conversions,
+    credit_shares,
+    observations,
+    others,
+    partitions,
+    quarantine,
+    rejections,
+)
+
+__all__ = [
+    "CHAIN_START",
+    "PartitionBatch",
+    "PartitionRow",
+    "Position",
+    "SegmentFact",
+    "SnapshotFact",
+    "acquire",
+    "add_quarantine",
+    "add_snapshot",
+    "archive_manifest",
+    "begin_generation",
+    "commit",
+    "decision",
+    "decision_by_id",
+    "ensure_partitions",
+    "note_panic",
+    "partition_rows",
+    "quarantined",
+    "recent_decisions",
+    "release",
+    "renew",
+    "snapshot_facts",
+    "uncommitted_controls",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBatch:
+    """What one partition's frames between two positions came to."""
+
+    partition: int
+    epoch: int
+    generation: int
+    from_position: Position
+    to_position: Position
+    chain_digest: bytes
+    time_ms: int
+    outcomes: Mapping[str, Any]
+    """The engine's outcomes, decoded; rows are sequences in the order of the columns."""
+    archive: Sequence[SegmentFact] = field(default_factory=tuple)
+
+
+# ---- The transaction of a batch ------------------------------------------------------------
+
+
+def commit(ledger: Ledger, batches: Sequence[PartitionBatch], *, lease_until_ms: int) -> None:
+    """Commit outcomes, positions and archive facts of all `batches`, all or none.
+
+    Raises Fenced when a partition is not where its batch began, under the same owner: nothing is
+    written, and this process may not go on. Raises LedgerError otherwise: see the module's head.
+    """
+    with ledger.write() as connection:
+        faults.reach("commit.begun")
+        for batch in batches:
+            _move_position(connection, batch, lease_until_ms)
+        faults.reach("commit.position")
+        for batch in batches:
+            _insert_outcomes(ledger, connection, batch)
+        faults.reach("commit.rows")
+        for batch in batches:
+            list_segments(connection, batch.partition, batch.epoch, batch.archive)
+        faults.reach("commit.before")
+    faults.reach("commit.after")
+
+
+def _move_position(connection: sa.Connection, batch: PartitionBatch, lease_until_ms: int) -> None:
+    columns = partitions.c
+    changed = connection.execute(
+        sa.update(partitions)
+        .where(
+            columns.partition == batch.partition,
+            columns.epoch == batch.epoch,
+            columns.generation == batch.generation,
+            columns.stream_ms == batch.from_position[0],
+            columns.stream_seq == batch.from_position[1],
+        )
+        .values(
+            stream_ms=batch.to_position[0],
+            stream_seq=batch.to_position[1],
+            chain_digest=batch.chain_digest,
+            time_ms=batch.time_ms,
+            lease_until_ms=lease_until_ms,
+        )
+    )
+    if changed.rowcount != 1:
+        raise Fenced(
+            f"partition {batch.partition} is not at {batch.from_position} under epoch "
+            f"{batch.epoch} and generation {batch.generation}"
+        )
+
+
+# The outcome's key, and the table whose columns its rows are.
+_PLAIN: Final = (
+    ("clicks", clicks),
+    ("observations", observations),
+    ("reports", conversion_reports),
+    ("rejections", rejections),
+    ("others", others),
+)
+
+
+def _insert_outcomes(ledger: Ledger, connection: sa.Connection, batch: PartitionBatch) -> None:
+    for key, table in _PLAIN:
+        rows = batch.outcomes.get(key)
+        if rows:
+            # A plain INSERT: an id that is there already is a fault to stop at, not to pass over.
+            connection.exec_driver_sql(ledger.insert_sql(table), [tuple(row) for row in rows])
+    if batch.outcomes.get("conversions"):
+        _insert_conversions(ledger, connection, batch.outcomes["conversions"])
+    if batch.outcomes.get("controls"):
+        connection.execute(
+            sa.update(config_outbox)
+            .where(config_outbox.c.revision == sa.bindparam("of_revision"))
+            .values(committed=True),
+            [{"of_revision": row[3]} for row in batch.outcomes["controls"]],
+        )
+    if batch.outcomes.get("quarantined"):
+        now_ms = clock.now_ms()
+        rows = [
+            (batch.partition, ms, seq, reason, frame, False, now_ms)
+            for ms, seq, reason, frame in batch.outcomes["quarantined"]
+        ]
+        connection.exec_driver_sql(ledger.insert_sql(quarantine), rows)
+
+
+# Where a conversion's row holds its credits; the columns of the table are the rest, in order.
+_CREDITS_AT: Final = 14
+_REVISION_AT: Final = 13
+
+
+def _insert_conversions(
+    ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Write the newest revision of each conversion, and its credits in place of the former."""
+    newest = {row[0]: row for row in rows}
+    sql = ledger.cached_sql(_upsert_conversions)
+    result = connection.exec_driver_sql(
+        sql, [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
+    )
+    if result.rowcount != len(newest):
+        raise LedgerError("a conversion came with a revision that is not newer than the ledger's")
+    connection.execute(
+        sa.delete(credit_shares).where(
+            credit_shares.c.conversion_id == sa.bindparam("of_conversion")
+        ),
+        [{"of_conversion": conversion_id} for conversion_id in newest],
+    )
+    shares = [
+        (row[0], ordinal, partner, click_id, share_ppm)
+        for row in newest.values()
+        for ordinal, (partner, click_id, share_ppm) in enumerate(row[_CREDITS_AT])
+    ]
+    if shares:
+        connection.exec_driver_sql(ledger.insert_sql(credit_shares), shares)
+
+
+def _upsert_conversions(dialect: sa.Dialect) -> str:
+    # The two dialects spell it alike, and only they have it.
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    statement = insert(conversions)
+    changed = {
+        column.name: statement.excluded[column.name]
+        for column in conversions.columns
+        if not column.primary_key
+    }
+    return str(
+        statement.on_conflict_do_update(
+            index_elements=["conversion_id"],
+            set_=changed,
+            where=statement.excluded.revision > conversions.c.revision,
+        ).compile(dialect=dialect)
+    )

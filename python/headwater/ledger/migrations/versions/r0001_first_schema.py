@@ -1,0 +1,436 @@
+"""The first schema: configuration with its outbox, ownership, files, events."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+# SQLite numbers rows itself only in a column of exactly this type.
+ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Make the tables, the configuration's first."""
+    _configuration_objects()
+    _configuration_children()
+    _configuration_log()
+    _ownership()
+    _events()
+    _reports()
+    op.execute("INSERT INTO counters (name, value) VALUES ('revision', 0)")
+
+
+def _configuration_objects() -> None:
+    op.create_table(
+        "brands",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("partition", sa.BigInteger(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_brands")),
+        sa.UniqueConstraint("external_id", name=op.f("uq_brands_external_id")),
+    )
+    op.create_table(
+        "partners",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("email", sa.String(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
+        sa.UniqueConstraint("external_id", name=op.f("uq_partners_external_id")),
+    )
+    op.create_table(
+        "programs",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("brand_id", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("destination_url", sa.String(), nullable=False),
+        sa.Column("deep_link_hosts", sa.JSON(), nullable=False),
+        sa.Column("timezone", sa.String(), nullable=False),
+        sa.Column("currency", sa.String(), nullable=False),
+        sa.Column("click_window_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("click_param", sa.String(), nullable=False),
+        sa.Column("consent_default", sa.String(), nullable=False),
+        sa.Column("forward_params", sa.JSON(), nullable=False),
+        sa.Column("allowed_origins", sa.JSON(), nullable=False),
+        sa.Column("default_country", sa.String(), nullable=True),
+        sa.Column("methods", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("aliases", sa.JSON(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_programs_brand_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_programs")),
+        sa.UniqueConstraint(
+            "brand_id", "external_id", name=op.f("uq_programs_brand_id_external_id")
+        ),
+        sa.UniqueConstraint("code", name=op.f("uq_programs_code")),
+    )
+    op.create_table(
+        "domains",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("brand_id", sa.BigInteger(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_domains_brand_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_domains")),
+        sa.UniqueConstraint(
+            "brand_id", "external_id", name=op.f("uq_domains_brand_id_external_id")
+        ),
+        sa.UniqueConstraint("host", name=op.f("uq_domains_host")),
+    )
+
+
+def _configuration_children() -> None:
+    op.create_table(
+        "event_types",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("program_id", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["program_id"], ["programs.id"], name=op.f("fk_event_types_program_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event_types")),
+        sa.UniqueConstraint("program_id", "code", name=op.f("uq_event_types_program_id_code")),
+        sa.UniqueConstraint(
+            "program_id", "external_id", name=op.f("uq_event_types_program_id_external_id")
+        ),
+    )
+    op.create_table(
+        "enrolments",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("program_id", sa.BigInteger(), nullable=False),
+        sa.Column("partner_id", sa.BigInteger(), nullable=False),
+        sa.Column("default_link", sa.BigInteger(), nullable=False),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partners.id"], name=op.f("fk_enrolments_partner_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id"], ["programs.id"], name=op.f("fk_enrolments_program_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_enrolments")),
+        sa.UniqueConstraint(
+            "program_id", "external_id", name=op.f("uq_enrolments_program_id_external_id")
+        ),
+        sa.UniqueConstraint(
+            "program_id", "partner_id", name=op.f("uq_enrolments_program_id_partner_id")
+        ),
+    )
+    op.create_index(op.f("ix_enrolments_partner_id"), "enrolments", ["partner_id"], unique=False)
+    op.create_table(
+        "links",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("program_id", sa.BigInteger(), nullable=False),
+        sa.Column("partner_id", sa.BigInteger(), nullable=False),
+        sa.Column("domain_id", sa.BigInteger(), nullable=True),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        sa.Column("code_key", sa.String(), nullable=False),
+        sa.Column("destination_url", sa.String(), nullable=True),
+        sa.Column("utm", sa.JSON(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_links_domain_id")),
+        sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_links_partner_id")),
+        sa.ForeignKeyConstraint(["program_id"], ["programs.id"], name=op.f("fk_links_program_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_links")),
+        sa.UniqueConstraint("host", "code_key", name=op.f("uq_links_host_code_key")),
+        sa.UniqueConstraint(
+            "program_id", "external_id", name=op.f("uq_links_program_id_external_id")
+        ),
+    )
+    op.create_index(op.f("ix_links_partner_id"), "links", ["partner_id"], unique=False)
+    op.create_index(op.f("ix_links_program_id"), "links", ["program_id"], unique=False)
+    op.create_table(
+        "keys",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("brand_id", sa.BigInteger(), nullable=True),
+        sa.Column("partner_id", sa.BigInteger(), nullable=True),
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_keys_brand_id")),
+        sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_keys_partner_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
+        sa.UniqueConstraint("external_id", name=op.f("uq_keys_external_id")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_keys_sha256")),
+    )
+
+
+def _configuration_log() -> None:
+    op.create_table(
+        "counters",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_counters")),
+    )
+    op.create_table(
+        "config_outbox",
+        sa.Column("revision", ROW_NUMBER, autoincrement=False, nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("partition", sa.BigInteger(), nullable=False),
+        sa.Column("object", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("control", sa.LargeBinary(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("appended", sa.Boolean(), nullable=False),
+        sa.Column("committed", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("revision", name=op.f("pk_config_outbox")),
+    )
+    op.create_index(
+        "ix_config_outbox_not_appended",
+        "config_outbox",
+        ["revision"],
+        unique=False,
+        sqlite_where=sa.text("appended = 0"),
+        postgresql_where=sa.text("NOT appended"),
+    )
+    op.create_index(
+        "ix_config_outbox_not_committed",
+        "config_outbox",
+        ["partition", "revision"],
+        unique=False,
+        sqlite_where=sa.text("committed = 0"),
+        postgresql_where=sa.text("NOT committed"),
+    )
+    op.create_index(
+        "ix_config_outbox_object", "config_outbox", ["object", "number", "revision"], unique=False
+    )
+    op.create_table(
+        "config_spreads",
+        sa.Column("object", sa.String(), nullable=False),
+        sa.Column("number", ROW_NUMBER, autoincrement=False, nullable=False),
+        sa.Column("after", sa.BigInteger(), nullable=False),
+        sa.Column("serial", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("object", "number", name=op.f("pk_config_spreads")),
+    )
+
+
+def _ownership() -> None:
+    op.create_table(
+        "partitions",
+        sa.Column("partition", ROW_NUMBER, autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("lease_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("redis_run_id", sa.String(), nullable=False),
+        sa.Column("stream_ms", sa.BigInteger(), nullable=False),
+        sa.Column("stream_seq", sa.BigInteger(), nullable=False),
+        sa.Column("chain_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("time_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", name=op.f("pk_partitions")),
+    )
+    op.create_table(
+        "archive_segments",
+        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False),
+        sa.Column("first_seq", sa.BigInteger(), nullable=False),
+        sa.Column("last_ms", sa.BigInteger(), nullable=False),
+        sa.Column("last_seq", sa.BigInteger(), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "name", name=op.f("pk_archive_segments")),
+    )
+    op.create_table(
+        "snapshots",
+        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("stream_ms", sa.BigInteger(), nullable=False),
+        sa.Column("stream_seq", sa.BigInteger(), nullable=False),
+        sa.Column("chain_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "name", name=op.f("pk_snapshots")),
+    )
+    op.create_table(
+        "quarantine",
+        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("frame", sa.LargeBinary(), nullable=False),
+        sa.Column("ordered", sa.Boolean(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "stream_ms", "stream_seq", name=op.f("pk_quarantine")),
+    )
+    op.create_table(
+        "panics",
+        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("stream_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "stream_ms", "stream_seq", name=op.f("pk_panics")),
+    )
+
+
+def _events() -> None:
+    op.create_table(
+        "clicks",
+        sa.Column("click_id", sa.LargeBinary(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("program", sa.BigInteger(), nullable=False),
+        sa.Column("partner", sa.BigInteger(), nullable=False),
+        sa.Column("link", sa.BigInteger(), nullable=False),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("touch_ms", sa.BigInteger(), nullable=False),
+        sa.Column("trust", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.BigInteger(), nullable=False),
+        sa.Column("flags", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("click_id", name=op.f("pk_clicks")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_clicks_program", "clicks", ["program", "click_id"], unique=False)
+    op.create_table(
+        "observations",
+        sa.Column("event_id", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.BigInteger(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("program", sa.BigInteger(), nullable=False),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("trust", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.BigInteger(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_observations")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "conversions",
+        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("program", sa.BigInteger(), nullable=False),
+        sa.Column("event_type", sa.BigInteger(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=True),
+        sa.Column("line", sa.String(), nullable=False),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("occurred_ms", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(), nullable=False),
+        sa.Column("flags", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("explain", sa.LargeBinary(), nullable=False),
+        sa.Column("config_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("conversion_id", name=op.f("pk_conversions")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_conversions_accepted", "conversions", ["accept_ms", "conversion_id"], unique=False
+    )
+    op.create_index(
+        "ix_conversions_program",
+        "conversions",
+        ["program", "accept_ms", "conversion_id"],
+        unique=False,
+    )
+
+
+def _reports() -> None:
+    op.create_table(
+        "credits",
+        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("partner", sa.BigInteger(), nullable=False),
+        sa.Column("click_id", sa.LargeBinary(), nullable=False),
+        sa.Column("share_ppm", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("conversion_id", "ordinal", name=op.f("pk_credits")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "conversion_reports",
+        sa.Column("event_id", sa.LargeBinary(), nullable=False),
+        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("trust", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("producer", sa.BigInteger(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_conversion_reports")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        op.f("ix_conversion_reports_conversion_id"),
+        "conversion_reports",
+        ["conversion_id"],
+        unique=False,
+    )
+    op.create_table(
+        "rejections",
+        sa.Column("event_id", sa.LargeBinary(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("program", sa.BigInteger(), nullable=True),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_rejections")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "others",
+        sa.Column("event_id", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.BigInteger(), nullable=False),
+        sa.Column("brand", sa.BigInteger(), nullable=False),
+        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
+        sa.Column("record", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_others")),
+        sqlite_with_rowid=False,
+    )

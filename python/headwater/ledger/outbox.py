@@ -1,0 +1,221 @@
+"""Telling the log and the edges what changed in the configuration.
+
+A change is written with its `config_outbox` row in one transaction; one publisher appends the
+rows to the log in the order of their revisions and only then tells the edges. Revisions are taken
+from one counter row that the transaction locks first, so none is committed before a smaller one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import sqlalchemy as sa
+
+from headwater import clock, ids, limits
+from headwater.ledger.engine import Ledger
+from headwater.ledger.schema import brands, config_outbox, counters
+from headwater.model.records import ControlBody, Kind, Record, Source, Trust, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object as it is from now on. `value` None: it is deleted."""
+
+    object: str
+    number: int
+    brand: int
+    """0: of the whole deployment."""
+    control: dict[str, Any]
+    """What the engine is told."""
+    value: dict[str, Any] | None
+    """What the edges are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A row of the outbox that is not on the log yet."""
+
+    revision: int
+    partition: int
+    object: str
+    number: int
+    control: bytes
+    value: dict[str, Any] | None
+
+
+def take_revisions(connection: sa.Connection, count: int = 1) -> int:
+    """Reserve `count` revisions; the first. Call it before reading what is to be changed."""
+    newest = connection.execute(
+        sa.update(counters)
+        .where(counters.c.name == "revision")
+        .values(value=counters.c.value + count)
+        .returning(counters.c.value)
+    ).scalar_one()
+    return int(newest) - count + 1
+
+
+def newest_revision(ledger: Ledger) -> int:
+    """The newest revision taken."""
+    with ledger.read() as connection:
+        return _newest(connection)
+
+
+def _newest(connection: sa.Connection) -> int:
+    found = connection.scalar(sa.select(counters.c.value).where(counters.c.name == "revision"))
+    return int(found or 0)
+
+
+def announce(connection: sa.Connection, first_revision: int, changes: Sequence[Change]) -> None:
+    """Write the outbox rows of `changes` under revisions from `first_revision` on."""
+    if not changes:
+        return
+    now_ms = clock.now_ms()
+    lanes = _partitions_of(connection, {change.brand for change in changes})
+    rows = []
+    for revision, change in enumerate(changes, first_revision):
+        control = Record(
+            kind=Kind.CONTROL,
+            event_id=ids.event_id(now_ms),
+            brand=change.brand,
+            accept_ms=now_ms,
+            claim_ms=None,
+            trust=Trust.SERVER,
+            source=Source.CONSOLE,
+            body=ControlBody(change.object, change.number, revision, change.control),
+        )
+        rows.append(
+            {
+                "revision": revision,
+                "brand": change.brand,
+                "partition": lanes[change.brand],
+                "object": change.object,
+                "number": change.number,
+                "control": encode(control),
+                "value": None if change.value is None else msgpack.packb(change.value),
+                "created_ms": now_ms,
+                "appended": False,
+                "committed": False,
+            }
+        )
+    connection.execute(sa.insert(config_outbox), rows)
+
+
+def _partitions_of(connection: sa.Connection, numbers: set[int]) -> dict[int, int]:
+    # What belongs to the whole deployment goes by the first lane.
+    found = {0: 0}
+    rows = connection.execute(
+        sa.select(brands.c.id, brands.c.partition).where(brands.c.id.in_(numbers))
+    )
+    found.update((row.id, row.partition) for row in rows)
+    return found
+
+
+# ---- The publisher's side ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits to be appended. When it is all, everything up to `newest` is on the log."""
+
+    announcements: list[Announcement]
+    newest: int
+
+
+def not_appended(ledger: Ledger, count: int = limits.TRANSACTION_ROWS_MAX) -> Waiting:
+    """The oldest rows that are not on the log yet, in the order of their revisions.
+
+    With fewer than `count` rows `newest` is the newest revision taken, else the last row's.
+    """
+    columns = config_outbox.c
+    with ledger.read() as connection:
+        newest = _newest(connection)
+        rows = connection.execute(
+            sa.select(config_outbox)
+            .where(~columns.appended)
+            .order_by(columns.revision)
+            .limit(count)
+        )
+        found = [
+            Announcement(
+                revision=row.revision,
+                partition=row.partition,
+                object=row.object,
+                number=row.number,
+                control=row.control,
+                value=_unpacked(row.value),
+            )
+            for row in rows
+        ]
+    return Waiting(found, newest if len(found) < count else found[-1].revision)
+
+
+def newest_appended(ledger: Ledger) -> int:
+    """The newest revision that is on the log; 0 when none is."""
+    with ledger.read() as connection:
+        return (
+            connection.scalar(
+                sa.select(sa.func.max(config_outbox.c.revision)).where(config_outbox.c.appended)
+            )
+            or 0
+        )
+
+
+def mark_appended(ledger: Ledger, revisions: Iterable[int]) -> None:
+    """Say that rows are on the log and told to the edges."""
+    rows = [{"of_revision": revision} for revision in revisions]
+    if rows:
+        with ledger.write() as connection:
+            connection.execute(
+                sa.update(config_outbox)
+                .where(config_outbox.c.revision == sa.bindparam("of_revision"))
+                .values(appended=True),
+                rows,
+            )
+
+
+def append_again(ledger: Ledger) -> int:
+    """Have every row appended again that the matcher has not committed; how many there are.
+
+    For a log that was lost. The engine drops those that were not: it knows their event ids.
+    """
+    columns = config_outbox.c
+    with ledger.write() as connection:
+        changed = connection.execute(
+            sa.update(config_outbox)
+            .where(columns.appended, ~columns.committed)
+            .values(appended=False)
+        )
+        return changed.rowcount
+
+
+def published_objects(
+    ledger: Ledger, after: tuple[str, int] = ("", 0), count: int = limits.TRANSACTION_ROWS_MAX
+) -> list[tuple[int, str, int, dict[str, Any] | None]]:
+    """(revision, object, number, value) of the objects as last appended, a page after `after`.
+
+    A deleted object comes with None: an edge that was away has to hear of it.
+    """
+    columns = config_outbox.c
+    newest = (
+        sa.select(columns.object, columns.number, sa.func.max(columns.revision).label("revision"))
+        .where(columns.appended, sa.tuple_(columns.object, columns.number) > sa.tuple_(*after))
+        .group_by(columns.object, columns.number)
+        .order_by(columns.object, columns.number)
+        .limit(count)
+        .subquery()
+    )
+    statement = (
+        sa.select(columns.revision, columns.object, columns.number, columns.value)
+        .join(newest, columns.revision == newest.c.revision)
+        .order_by(columns.object, columns.number)
+    )
+    with ledger.read() as connection:
+        rows = connection.execute(statement)
+        return [(row.revision, row.object, row.number, _unpacked(row.value)) for row in rows]
+
+
+def _unpacked(value: bytes | None) -> dict[str, Any] | None:
+    return None if value is None else msgpack.unpackb(value)

@@ -1,0 +1,186 @@
+"""Reads for the console and for checks: objects and events, one or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from headwater.ledger.decisions import credits_of
+from headwater.ledger.engine import Ledger
+from headwater.ledger.objects import Reference, find
+from headwater.ledger.schema import (
+    EVENT_TABLES,
+    clicks,
+    conversion_reports,
+    conversions,
+    domains,
+    enrolments,
+    event_types,
+    links,
+    partitions,
+    programs,
+)
+
+Row = dict[str, Any]
+
+
+# ---- Objects -------------------------------------------------------------------------------
+
+
+def object_row(
+    ledger: Ledger, table: sa.Table, reference: Reference, *within: sa.ColumnElement[bool]
+) -> Row | None:
+    """One object of the configuration; None when there is none."""
+    with ledger.read() as connection:
+        return find(connection, table, reference, *within)
+
+
+def object_page(
+    ledger: Ledger,
+    table: sa.Table,
+    *within: sa.ColumnElement[bool],
+    after: int = 0,
+    count: int,
+) -> list[Row]:
+    """Up to `count` objects with numbers above `after`, by number."""
+    with ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(table).where(table.c.id > after, *within).order_by(table.c.id).limit(count)
+        ).mappings()
+        return [dict(row) for row in rows]
+
+
+def event_type_page(ledger: Ledger, program: int, *, after: int, count: int) -> list[Row]:
+    """A program's event types."""
+    within = event_types.c.program_id == program
+    return object_page(ledger, event_types, within, after=after, count=count)
+
+
+def enrolment_page(ledger: Ledger, program: int, *, after: int, count: int) -> list[Row]:
+    """A program's enrolments, each with its default link's row under `link`."""
+    within = enrolments.c.program_id == program
+    page = object_page(ledger, enrolments, within, after=after, count=count)
+    with ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(links).where(links.c.id.in_([row["default_link"] for row in page]))
+        ).mappings()
+        found = {row["id"]: dict(row) for row in rows}
+    return [{**row, "link": found[row["default_link"]]} for row in page]
+
+
+def link_page(
+    ledger: Ledger,
+    *,
+    program: int | None,
+    partner: int | None,
+    after: int,
+    count: int,
+) -> list[Row]:
+    """Links, of one program or partner if named."""
+    within = []
+    if program is not None:
+        within.append(links.c.program_id == program)
+    if partner is not None:
+        within.append(links.c.partner_id == partner)
+    return object_page(ledger, links, *within, after=after, count=count)
+
+
+def domain_by_host(ledger: Ledger, host: str) -> Row | None:
+    """The tracking domain of a host in lower case."""
+    with ledger.read() as connection:
+        row = (
+            connection.execute(sa.select(domains).where(domains.c.host == host)).mappings().first()
+        )
+        return None if row is None else dict(row)
+
+
+# ---- Events --------------------------------------------------------------------------------
+
+
+def click_row(ledger: Ledger, click_id: bytes) -> Row | None:
+    """One click; None when it is not committed."""
+    with ledger.read() as connection:
+        row = (
+            connection.execute(sa.select(clicks).where(clicks.c.click_id == click_id))
+            .mappings()
+            .first()
+        )
+        return None if row is None else dict(row)
+
+
+def click_page(
+    ledger: Ledger, program: int | None, *, before: bytes | None, count: int
+) -> list[Row]:
+    """Clicks with ids below `before`, the newest first, of one program if named."""
+    statement = sa.select(clicks).order_by(clicks.c.click_id.desc()).limit(count)
+    if program is not None:
+        statement = statement.where(clicks.c.program == program)
+    if before is not None:
+        statement = statement.where(clicks.c.click_id < before)
+    with ledger.read() as connection:
+        return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+_CONVERSION = (
+    sa.select(
+        conversions,
+        programs.c.code.label("program_code"),
+        event_types.c.code.label("event_code"),
+    )
+    .outerjoin(programs, programs.c.id == conversions.c.program)
+    .outerjoin(event_types, event_types.c.id == conversions.c.event_type)
+)
+
+
+def conversion_row(ledger: Ledger, conversion_id: bytes) -> Row | None:
+    """One conversion as last decided, with the codes of program and event type, its `credits`
+    (partner, click id, share) and its `reports`, oldest first; None when it is not committed.
+    """
+    with ledger.read() as connection:
+        row = (
+            connection.execute(_CONVERSION.where(conversions.c.conversion_id == conversion_id))
+            .mappings()
+            .first()
+        )
+        if row is None:
+            return None
+        reports = connection.execute(
+            sa.select(conversion_reports)
+            .where(conversion_reports.c.conversion_id == conversion_id)
+            .order_by(conversion_reports.c.accept_ms, conversion_reports.c.event_id)
+        ).mappings()
+        given = credits_of(connection, [conversion_id])[conversion_id]
+        return {**row, "credits": given, "reports": [dict(report) for report in reports]}
+
+
+def conversion_page(
+    ledger: Ledger, program: int | None, *, before: tuple[int, bytes] | None, count: int
+) -> list[Row]:
+    """Conversions accepted before a (time, id), the newest first, with their `credits`."""
+    order = (conversions.c.accept_ms, conversions.c.conversion_id)
+    statement = _CONVERSION.order_by(*(column.desc() for column in order)).limit(count)
+    if program is not None:
+        statement = statement.where(conversions.c.program == program)
+    if before is not None:
+        statement = statement.where(sa.tuple_(*order) < sa.tuple_(*before))
+    with ledger.read() as connection:
+        rows = connection.execute(statement).mappings().all()
+        given = credits_of(connection, [row["conversion_id"] for row in rows])
+        return [{**row, "credits": given[row["conversion_id"]]} for row in rows]
+
+
+def engine_times_ms(ledger: Ledger) -> list[int]:
+    """The time each partition has been committed up to."""
+    with ledger.read() as connection:
+        return list(connection.scalars(sa.select(partitions.c.time_ms)))
+
+
+def row_counts(ledger: Ledger, tables: Sequence[sa.Table] = EVENT_TABLES) -> dict[str, int]:
+    """Rows of each table: for `demo` and tests, it reads whole indexes."""
+    with ledger.read() as connection:
+        return {
+            table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for table in tables
+        }

@@ -1,0 +1,115 @@
+"""What of an object is told: to the engine (control) and to the edges (value).
+
+Edges need what a redirect or an event is checked against; the engine only what decides credit.
+Values hold numbers, texts, lists and None, and are small: a control record fits in 32 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater.ledger.outbox import Change
+
+Row = Mapping[str, Any]
+
+ACTIVE = "active"
+PAUSED = "paused"
+
+
+def brand_change(row: Row) -> Change:
+    value = {"name": row["name"], "partition": row["partition"], "status": row["status"]}
+    return Change("brand", row["id"], row["id"], value, value)
+
+
+def program_change(row: Row) -> Change:
+    control = {
+        "code": row["code"],
+        "window_ms": row["click_window_seconds"] * 1000,
+        "model": row["model"],
+        "currency": row["currency"],
+        "timezone": row["timezone"],
+        "status": row["status"],
+    }
+    names = (
+        "code",
+        "status",
+        "destination_url",
+        "deep_link_hosts",
+        "click_param",
+        "click_window_seconds",
+        "model",
+        "currency",
+        "consent_default",
+        "forward_params",
+        "allowed_origins",
+        "default_country",
+        "timezone",
+        "methods",
+        "aliases",
+    )
+    value = {"brand": row["brand_id"], **{name: row[name] for name in names}}
+    return Change("program", row["id"], row["brand_id"], control, value)
+
+
+def event_type_change(row: Row, brand: int) -> Change:
+    value = {
+        "program": row["program_id"],
+        "code": row["code"],
+        "kind": row["kind"],
+        "status": row["status"],
+    }
+    return Change("event_type", row["id"], brand, value, value)
+
+
+def partner_change(row: Row) -> Change:
+    # Names of partners stay out of the log: it is kept for replay, and no name decides anything.
+    control = {"status": row["status"]}
+    value = {"name": row["name"], "status": row["status"]}
+    return Change("partner", row["id"], 0, control, value)
+
+
+def enrolment_change(row: Row, brand: int, partner_status: str) -> Change:
+    """`status` is the effective one: active while partner and enrolment both are."""
+    both = row["status"] == ACTIVE and partner_status == ACTIVE
+    control = {
+        "program": row["program_id"],
+        "partner": row["partner_id"],
+        "status": ACTIVE if both else PAUSED,
+    }
+    value = {**control, "default_link": row["default_link"]}
+    return Change("enrolment", row["id"], brand, control, value)
+
+
+def link_change(row: Row, brand: int) -> Change:
+    control = {
+        "program": row["program_id"],
+        "partner": row["partner_id"],
+        "code": row["code"],
+        "status": row["status"],
+    }
+    value = {
+        **control,
+        "domain": row["host"] or None,
+        "url": row["url"],
+        "expires_ms": row["expires_ms"],
+    }
+    return Change("link", row["id"], brand, control, value)
+
+
+def domain_change(row: Row) -> Change:
+    value = {"host": row["host"], "brand": row["brand_id"]}
+    return Change("domain", row["id"], row["brand_id"], value, value)
+
+
+def key_change(row: Row) -> Change:
+    """The key's hash stays out of the log, which is archived: edges alone need it."""
+    control = {"status": row["status"]}
+    value = {
+        "sha256": row["sha256"],
+        "scopes": row["scopes"],
+        "brand": row["brand_id"],
+        "partner": row["partner_id"],
+    }
+    told = value if row["status"] == ACTIVE else None
+    return Change("key", row["id"], row["brand_id"] or 0, control, told)

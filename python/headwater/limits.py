@@ -1,0 +1,198 @@
+"""Every bound of the Python side, with its reason. The engine's are in rust/engine/src/limits.rs.
+
+What happens at each bound is in docs/limits.md; a test stands at each bound and one past it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# ---- HTTP, public listener -----------------------------------------------------------------
+# A browser sends its head in one or two packets; a head still open after this is an attack.
+HEAD_DEADLINE_S: Final = 5.0
+# S2S senders pool connections; a minute and a quarter outlives the usual 60 s of their pools.
+KEEP_ALIVE_S: Final = 75.0
+# The largest S2S body but a batch: a conversion with 200 items stays below it.
+BODY_BYTES_MAX: Final = 64 * KIB
+# A batch of 1,000 ordinary events is about 400 KiB.
+BATCH_BODY_BYTES_MAX: Final = 1 * MIB
+BATCH_EVENTS_MAX: Final = 1000
+# A body that has not arrived by then never will; it holds a connection and memory.
+BODY_DEADLINE_S: Final = 5.0
+# The usual limit of proxies in front; longer lines are answered 414 or 431.
+LINE_BYTES_MAX: Final = 8190
+HEADER_BYTES_MAX: Final = 8190
+HEADERS_MAX: Final = 128
+# One address may hold this many connections on one edge process: a proxy in front needs few
+# hundred, a slowloris thousands. Trusted proxies are exempt.
+CONNECTIONS_PER_ADDRESS_MAX: Final = 512
+# Parameters of a query beyond this are ignored on redirects and refused elsewhere.
+QUERY_PARAMETERS_MAX: Final = 64
+# Requests in progress finish within this after SIGTERM, then the process ends.
+DRAIN_S: Final = 10.0
+# JSON nesting beyond this has no meaning in any body that is taken.
+JSON_DEPTH_MAX: Final = 32
+# An answer is a few hundred bytes; a peer that leaves the socket's buffer full for this long is
+# gone.
+WRITE_DEADLINE_S: Final = 10.0
+# The rest of a refused body is read and dropped for this long, so that the refusal arrives.
+LINGER_S: Final = 1.0
+# Connections the kernel holds while the loop is busy: a burst of new visitors.
+LISTEN_BACKLOG: Final = 4096
+# Hops of a forwarded chain looked at, from the right; more proxies than that is a forgery.
+FORWARDED_HOPS_MAX: Final = 16
+# Addresses whose prefix is remembered, about 200 bytes each; the least recent is forgotten.
+ADDRESSES_REMEMBERED_MAX: Final = 16_384
+
+# ---- Values in requests --------------------------------------------------------------------
+# The field's limit for sub ids and the like; longer values are cut and flagged.
+PARAMETER_BYTES_MAX: Final = 255
+# Longest identifier taken (identity.md 4.1); a longer one is no identifier.
+IDENTIFIER_BYTES_MAX: Final = 1024
+USER_AGENT_BYTES_MAX: Final = 512
+REFERRER_BYTES_MAX: Final = 1024
+# A URL longer than this is cut by browsers and proxies on the way.
+URL_BYTES_MAX: Final = 2048
+ORDER_ID_BYTES_MAX: Final = 255
+PROPERTIES_MAX: Final = 20
+ITEMS_MAX: Final = 200
+# A quantity beyond this is a mistake; it fits 32 bits.
+ITEM_QUANTITY_MAX: Final = 1_000_000_000
+# 18 digits fit a signed 64-bit number of minor units.
+AMOUNT_DIGITS_MAX: Final = 18
+LINK_CODE_CHARACTERS_MAX: Final = 64
+IDEMPOTENCY_KEY_BYTES_MAX: Final = 255
+API_KEY_BYTES_MAX: Final = 128
+# A caller's clock may be this far ahead; beyond it a time is a mistake (422).
+FUTURE_MS_MAX: Final = 5 * 60 * 1000
+# Chrome keeps no cookie longer than 400 days.
+COOKIE_AGE_S_MAX: Final = 400 * 86_400
+
+# ---- Accepting events ----------------------------------------------------------------------
+# A redirect is never held longer than this for its frame to be safe.
+ACCEPT_DEADLINE_MS: Final = 50
+# Redis answers within this or the spool's own fdatasync answers instead.
+REDIS_ANSWER_MS: Final = 20
+# How long an S2S conversion waits for its decision before 202.
+DECISION_WAIT_MS: Final = 2000
+# Conversions waiting for a decision on one edge; past it they are answered 202 at once.
+DECISION_WAITERS_MAX: Final = 10_000
+# The engine takes no larger record; an order that makes one is refused (413).
+RECORD_BYTES_MAX: Final = 32 * KIB
+# A frame above this holds Redis' one thread for over a millisecond.
+FRAME_BYTES_MAX: Final = 256 * KIB
+FRAME_RECORDS_MAX: Final = 512
+# A server-to-server event waits this long to be safe before 503; Redis or a disk that stalls longer
+# is an outage, and the sender's own timeout is near.
+SAFE_WAIT_S: Final = 5.0
+# Idempotency keys and undecided conversions remembered by one edge while Redis is away.
+REMEMBERED_MAX: Final = 10_000
+# An Idempotency-Key is remembered for a day, as decisions are.
+IDEMPOTENCY_KEPT_S: Final = 86_400
+# Counters are summed in the process and handed to the metrics at this pace.
+METERS_FLUSH_S: Final = 0.25
+# Records gathered in memory while a frame is in flight, over all partitions of one process.
+GATHER_BYTES_MAX: Final = 64 * MIB
+# Uncommitted frames kept on disk by one process; past it events are refused (conversions 503,
+# clicks redirected and counted as unaccepted).
+SPOOL_BYTES_MAX: Final = 4 * GIB
+# Uncommitted frames older than this stop further acceptance: the engine clamps accept times
+# to the same age, so an older frame could no longer be placed in time.
+SPOOL_AGE_MAX_MS: Final = 24 * 3600 * 1000
+SPOOL_SEGMENT_BYTES: Final = 16 * MIB
+# A segment is closed after this, so that one young frame does not make the whole file count as
+# old as its first.
+SPOOL_SEGMENT_AGE_MS: Final = 10 * 60 * 1000
+# Pause before an edge knocks at a Redis that failed, growing to the second figure.
+REDIS_RETRY_MS: Final = 50
+REDIS_RETRY_MS_MAX: Final = 1000
+# A connection silent this long with commands pending is dropped: nothing more will come of it.
+REDIS_HANG_MS: Final = 5000
+# Connecting, and commands nobody waits for at the edge.
+REDIS_CONNECT_MS: Final = 1000
+# Frames and bytes resent from the spool at once: about one millisecond of Redis' time, which is
+# what a live frame may have to wait behind them.
+DRAIN_FRAMES_MAX: Final = 64
+DRAIN_BYTES_MAX: Final = 512 * KIB
+# A process that ends waits this long for the ledger to have its last frames, so that nobody has
+# to take over its spool.
+CLOSE_COMMIT_S: Final = 1.0
+# Dead processes' spools taken over in one look, so that live processes share them.
+ORPHANS_AT_ONCE: Final = 4
+# How often an edge asks for the committed ranges of its frames, and looks for orphan spools.
+COMMITTED_POLL_MS: Final = 1000
+ORPHAN_POLL_MS: Final = 2000
+
+# ---- Redis ---------------------------------------------------------------------------------
+REDIS_MAXMEMORY_BYTES: Final = 1 * GIB
+# A decision is answered from Redis for a day, from the ledger afterwards.
+DECISION_KEPT_S: Final = 86_400
+# Entries of the configuration's change log; an edge further behind reads the whole again.
+CONFIG_LOG_ENTRIES: Final = 10_000
+# Decisions edges may ask the console for before the oldest question is dropped.
+LOOKUPS_MAX: Final = 10_000
+
+# ---- Matcher -------------------------------------------------------------------------------
+# Frames and bytes read at once: a batch is one SQL transaction.
+BATCH_FRAMES_MAX: Final = 512
+BATCH_RECORDS_TARGET: Final = 4096
+# Bytes one read of the streams should stay below: frames vary from one record to a full one.
+READ_BYTES_MAX: Final = 32 * MIB
+READ_BLOCK_MS: Final = 100
+# A stopped owner loses its partitions after this.
+LEASE_MS: Final = 5000
+LEASE_RENEW_MS: Final = 1000
+# The owner's tick on an idle log: timers of the engine fire on it.
+TICK_MS: Final = 1000
+SNAPSHOT_EVERY_MS: Final = 60_000
+SNAPSHOTS_KEPT: Final = 2
+ARCHIVE_SEGMENT_BYTES: Final = 64 * MIB
+# A frame that ended the engine this often is quarantined.
+PANICS_BEFORE_QUARANTINE: Final = 2
+
+# ---- Ledger and console --------------------------------------------------------------------
+# Rows one transaction of any writer but the matcher may touch: SQLite has one writer.
+TRANSACTION_ROWS_MAX: Final = 1000
+SQLITE_BUSY_MS: Final = 5000
+# Pages of the B-trees kept by one connection: the inner pages of a billion clicks fit.
+SQLITE_CACHE_BYTES: Final = 64 * MIB
+# Measured against 4 KiB: a tenth less CPU a click, for half the splits of pages.
+SQLITE_PAGE_BYTES: Final = 8 * KIB
+# A checkpoint folds this many pages (32 MiB) at once: fewer, longer pauses cost less in total.
+SQLITE_CHECKPOINT_PAGES: Final = 4096
+SQLITE_WAL_BYTES_KEPT: Final = 64 * MIB
+# Panics, quarantined frames and uncommitted changes read at once at start.
+RECOVERY_ROWS_MAX: Final = 100_000
+PAGE_ROWS: Final = 50
+PAGE_ROWS_MAX: Final = 500
+# A read younger than the matcher's position waits this long for it.
+READ_WAIT_MS: Final = 1000
+CONSOLE_BODY_BYTES_MAX: Final = 1 * MIB
+# Strings of one field of the management API: names, external ids, utm values.
+TEXT_CHARACTERS_MAX: Final = 255
+# Entries of a program's lists; its value is held by every edge and sent whole at each change.
+PROGRAM_LIST_MAX: Final = 100
+# Unknown fields named in the warnings of one answer.
+WARNINGS_MAX: Final = 20
+# A click counts for at least an hour and at most as long as a cookie lives.
+CLICK_WINDOW_S_MIN: Final = 3600
+CLICK_WINDOW_S_MAX: Final = 400 * 86_400
+# How often a read that waits for the matcher looks again.
+READ_POLL_MS: Final = 20
+# How often the publisher looks for changes other processes wrote, and whether Redis lost its
+# part of the configuration.
+PUBLISH_POLL_MS: Final = 250
+# A "no such conversion" told to an edge holds this long: the next question may find it decided.
+LOOKUP_NONE_KEPT_S: Final = 2
+# The configuration is on the log within this, or the console answers 503.
+PUBLISH_WAIT_MS: Final = 5000
+
+# ---- Supervisor ----------------------------------------------------------------------------
+RESTART_PAUSE_MS: Final = 100
+RESTART_PAUSE_MS_MAX: Final = 5000
+# A role that ran this long starts again with the shortest pause.
+RESTART_FORGIVE_MS: Final = 2000

@@ -1,0 +1,110 @@
+"""What a committed batch is told to others: decisions to waiting edges, counts to the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from headwater import ids, metrics
+from headwater.ledger.decisions import decision, decision_by_id
+from headwater.ledger.engine import Ledger
+from headwater.model.records import Kind
+
+Outcomes = dict[str, Any]
+Row = Sequence[Any]
+
+
+class Told(NamedTuple):
+    """A decision on its way to the edge that waits for it."""
+
+    producer: int
+    event_id: bytes
+    conversion_id: str
+    message: bytes
+    decision: bytes
+
+
+# Positions in the engine's outcome rows.
+REPORT_EVENT, REPORT_CONVERSION, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 6, 7
+CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
+CONVERSION_CREDITS = 14
+
+
+def decision_of(row: Row) -> dict[str, Any]:
+    """The decision in one conversion row of the engine's outcomes."""
+    return decision(
+        row[CONVERSION_ID],
+        row[CONVERSION_BRAND],
+        row[CONVERSION_STATUS],
+        row[CONVERSION_REASON],
+        row[CONVERSION_CREDITS],
+    )
+
+
+def decisions_to_tell(ledger: Ledger, batches: Sequence[Outcomes]) -> list[Told]:
+    """One message for each report of the batches, which are committed.
+
+    A repeat or a conflict is answered with the first decision, read from the ledger.
+    """
+    reports = [report for outcomes in batches for report in outcomes["reports"]]
+    if not reports:
+        return []
+    known = {
+        row[CONVERSION_ID]: decision_of(row)
+        for outcomes in batches
+        for row in outcomes["conversions"]
+    }
+    told = []
+    for report in reports:
+        name = report[REPORT_CONVERSION]
+        found = known.get(name) or decision_by_id(ledger, name)
+        if found is None:
+            continue
+        known[name] = found
+        message = {
+            "event_id": report[REPORT_EVENT],
+            "conversion_id": found["conversion_id"],
+            "outcome": report[REPORT_OUTCOME],
+            "decision": found,
+        }
+        told.append(
+            Told(
+                report[REPORT_PRODUCER],
+                report[REPORT_EVENT],
+                ids.event_text("cnv", report[REPORT_CONVERSION]),
+                msgpack.packb(message),
+                msgpack.packb(found),
+            )
+        )
+    return told
+
+
+def count(outcomes: Outcomes) -> None:
+    """Add a committed batch to the metrics."""
+    committed = {
+        "click": len(outcomes["clicks"]),
+        "conversion": len(outcomes["reports"]),
+        "rejection": len(outcomes["rejections"]),
+        "control": len(outcomes["controls"]),
+        "tick": outcomes["ticks"],
+    }
+    for row in outcomes["observations"]:
+        name = Kind(row[1]).name.lower()
+        committed[name] = committed.get(name, 0) + 1
+    for row in outcomes["others"]:
+        name = Kind(row[1]).name.lower()
+        committed[name] = committed.get(name, 0) + 1
+    for name, number in committed.items():
+        if number:
+            metrics.EVENTS_COMMITTED.labels(name).inc(number)
+    verdicts: dict[str, int] = {}
+    for row in outcomes["clicks"]:
+        verdicts[row[10]] = verdicts.get(row[10], 0) + 1
+    for verdict, number in verdicts.items():
+        metrics.CLICKS.labels(verdict).inc(number)
+    if outcomes["duplicates"]:
+        metrics.DUPLICATES.inc(outcomes["duplicates"])
+    for row in outcomes["quarantined"]:
+        metrics.QUARANTINED.labels(row[2]).inc()

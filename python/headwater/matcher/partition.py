@@ -1,0 +1,127 @@
+"""One partition in the hands of its owner: engine, archive file, quarantine list, position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from headwater import _core, clock, faults, ids, limits
+from headwater.journal.archive import ArchiveWriter
+from headwater.ledger.matching import PartitionBatch, PartitionRow, Position, SegmentFact
+from headwater.matcher.recovery import Entry, archive_folder
+from headwater.model.records import Kind, Record, Source, Trust, encode
+
+
+class Partition:
+    """The state of one partition between a commit and the next."""
+
+    def __init__(
+        self,
+        row: PartitionRow,
+        engine: _core.Engine,
+        data: Path,
+        quarantined: dict[Position, str],
+    ) -> None:
+        self.number = row.partition
+        self.epoch = row.epoch
+        self.generation = row.generation
+        self.engine = engine
+        self.position: Position = row.position
+        self._quarantined = quarantined
+        self._archive = ArchiveWriter(archive_folder(data, row.partition), row.partition, row.epoch)
+        self._producer = ids.producer_id()
+        self._ticks = 0
+        self.active_s = clock.monotonic_s()
+        self.snapshot_position: Position = row.position
+        self.snapshot_s = clock.monotonic_s()
+
+    def apply(self, entries: list[Entry]) -> PartitionBatch:
+        """Run entries through engine and archive; what is to be committed for them."""
+        merged: dict[str, Any] = {}
+        for run, reason in self._runs(entries):
+            if reason is None:
+                _merge(merged, msgpack.unpackb(self.engine.apply(run), strict_map_key=False))
+            else:
+                self.engine.skip(*run[0], reason)
+            for ms, seq, frame in run:
+                self._archive.append(ms, seq, frame, reason)
+        faults.reach("matcher.applied")
+        batch = PartitionBatch(
+            partition=self.number,
+            epoch=self.epoch,
+            generation=self.generation,
+            from_position=self.position,
+            to_position=self.engine.position,
+            chain_digest=self.engine.chain_digest,
+            time_ms=self.engine.time_ms,
+            outcomes=merged or _merge({}, {}),
+            archive=[SegmentFact(**fact) for fact in self._archive.sync()],
+        )
+        faults.reach("matcher.archived")
+        return batch
+
+    def committed(self, batch: PartitionBatch) -> None:
+        self.position = batch.to_position
+        self.active_s = clock.monotonic_s()
+
+    def _runs(self, entries: list[Entry]) -> list[tuple[list[Entry], str | None]]:
+        """Entries cut at quarantined frames, which stand alone with their reason."""
+        if not self._quarantined:
+            return [(entries, None)]
+        runs: list[tuple[list[Entry], str | None]] = []
+        open_run: list[Entry] = []
+        for entry in entries:
+            reason = self._quarantined.get(entry[:2])
+            if reason is None:
+                open_run.append(entry)
+                continue
+            if open_run:
+                runs.append((open_run, None))
+                open_run = []
+            runs.append(([entry], reason))
+        if open_run:
+            runs.append((open_run, None))
+        return runs
+
+    def tick_frame(self) -> bytes:
+        """A frame that says only that time went on."""
+        self._ticks += 1
+        now_ms = clock.now_ms()
+        record = Record(
+            Kind.TICK, ids.event_id(now_ms), 0, now_ms, None, Trust.SERVER, Source.CLOCK, ()
+        )
+        return _core.encode_frame(self.number, self._producer, self._ticks, [encode(record)])
+
+    def control_frames(self, records: list[bytes]) -> list[bytes]:
+        """Frames for configuration records that must be on the log again."""
+        frames = []
+        for start in range(0, len(records), limits.FRAME_RECORDS_MAX):
+            chunk = records[start : start + limits.FRAME_RECORDS_MAX]
+            first = self._ticks + 1
+            self._ticks += len(chunk)
+            frames.append(_core.encode_frame(self.number, self._producer, first, chunk))
+        return frames
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Outcomes of one apply added to those of the batch so far."""
+    for key in (
+        "clicks",
+        "observations",
+        "conversions",
+        "reports",
+        "rejections",
+        "controls",
+        "others",
+        "quarantined",
+    ):
+        into.setdefault(key, []).extend(more.get(key, ()))
+    for key in ("duplicates", "ticks"):
+        into[key] = into.get(key, 0) + more.get(key, 0)
+    into.setdefault("producers", {}).update(more.get("producers", {}))
+    return into

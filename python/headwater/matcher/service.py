@@ -1,0 +1,328 @@
+"""The matcher's loop: read, apply, archive, commit, tell; then tick, trim, snapshot.
+
+The loop is synchronous on purpose: a batch is one step after another, and between batches the
+engine, the archive and the ledger stand at one position. The heartbeat has its own thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from headwater import _core, clock, config, faults, limits, metrics
+from headwater.errors import Fenced, HeadwaterError, JournalError, LedgerError
+from headwater.journal.stream import GenerationChanged, StreamReader
+from headwater.ledger import matching
+from headwater.ledger.decisions import recent_decisions
+from headwater.ledger.engine import Ledger, open_ledger
+from headwater.ledger.matching import PartitionBatch, PartitionRow
+from headwater.matcher import outcomes
+from headwater.matcher.health import Heartbeat
+from headwater.matcher.partition import Partition
+from headwater.matcher.recovery import Entry, rebuild
+from headwater.matcher.snapshots import Snapshots
+
+log = logging.getLogger(__name__)
+
+EXIT_FENCED = 3
+EXIT_PANIC = 70
+EXIT_LEDGER = 75
+RETRY_S = 0.2
+# Decisions of the last minute are told again after a start: the edge that waits may not have
+# heard of those that were committed just before the end.
+TOLD_AGAIN_MS = 60_000
+
+
+class Matcher:
+    """Owns every partition of the deployment; one instance a process."""
+
+    def __init__(self, settings: config.Config, ledger: Ledger, heartbeat: Heartbeat) -> None:
+        self._config = settings
+        self._ledger = ledger
+        self._heartbeat = heartbeat
+        self._data = settings.data
+        self._stop = False
+        self._partitions: dict[int, Partition] = {}
+        self._reader: StreamReader
+        self._snapshots = Snapshots(ledger, self._data, settings.snapshot_every_ms)
+        self._housekept_s = 0.0
+        self._renewed_s = 0.0
+
+    def stop(self, *_signal: object) -> None:
+        self._stop = True
+
+    def run(self) -> int:
+        """Until stopped, fenced, or ended by a ledger that fails; the exit code."""
+        with _file_lock(self._data / "matcher.lock") as alone:
+            rows = self._acquire(alone)
+            if rows is None:
+                return 0
+            self._rebuild(rows)
+            self._reader = StreamReader(self._config.effective_redis_url, sorted(self._partitions))
+            self._reader.expect(rows[0].generation, rows[0].redis_run_id)
+            self._tell_again()
+            while not self._stop:
+                self._step()
+            self._drain()
+            return self._finish()
+
+    def _acquire(self, alone: bool) -> list[PartitionRow] | None:
+        """Every partition with its epoch raised; None when stopped while waiting.
+
+        With the folder's lock in hand the former owner is dead; without it, its lease must end.
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        rows: list[PartitionRow] = []
+        while not self._stop:
+            self._heartbeat.calling()
+            try:
+                matching.ensure_partitions(self._ledger, self._config.partitions)
+                rows += matching.acquire(
+                    self._ledger,
+                    set(range(self._config.partitions)) - {row.partition for row in rows},
+                    owner,
+                    clock.now_ms(),
+                    self._config.lease_ms,
+                    force=alone,
+                )
+            except LedgerError as error:
+                self._heartbeat.called(ok=False)
+                log.warning("ledger not usable", extra={"fields": {"why": str(error)[:200]}})
+            else:
+                self._heartbeat.called(ok=True)
+                if len(rows) == self._config.partitions:
+                    return rows
+            clock.sleep(RETRY_S)
+        return None
+
+    def _rebuild(self, rows: list[PartitionRow]) -> None:
+        for row in rows:
+            engine = rebuild(self._ledger, self._data, row)
+            quarantined = matching.quarantined(self._ledger, row.partition)
+            self._partitions[row.partition] = Partition(row, engine, self._data, quarantined)
+
+    def _drain(self) -> None:
+        """Commit what is on the log already; whoever adds more than that may wait for a start."""
+        until_s = clock.monotonic_s() + limits.DRAIN_S
+        while self._step() and clock.monotonic_s() < until_s:
+            pass
+
+    def _step(self) -> bool:
+        """One read and its batch, if any; whether there was one."""
+        try:
+            read = self._reader.read(
+                {number: item.position for number, item in self._partitions.items()},
+                limits.BATCH_FRAMES_MAX,
+                limits.READ_BLOCK_MS,
+            )
+            if read:
+                self._batch(read)
+            if not self._stop:
+                self._housekeeping()
+            return bool(read)
+        except GenerationChanged as change:
+            self._begin_generation(change)
+        except JournalError as error:
+            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+            metrics.REDIS_FAILURES.inc()
+            self._renew()
+            clock.sleep(RETRY_S)
+        return False
+
+    def _batch(self, read: dict[int, list[Entry]]) -> None:
+        batches = []
+        for number, entries in read.items():
+            try:
+                batches.append(self._partitions[number].apply(entries))
+            except _core.EnginePoisonedError as panic:
+                self._panicked(number, entries, panic)
+                raise
+        faults.reach("matcher.before_commit")
+        self._heartbeat.calling()
+        try:
+            matching.commit(
+                self._ledger, batches, lease_until_ms=clock.now_ms() + self._config.lease_ms
+            )
+        except BaseException:
+            self._heartbeat.called(ok=False)
+            raise
+        self._heartbeat.called(ok=True)
+        faults.reach("matcher.committed")
+        self._renewed_s = clock.monotonic_s()
+        for batch in batches:
+            self._partitions[batch.partition].committed(batch)
+            outcomes.count(batch.outcomes)
+        metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
+        self._tell(batches)
+        faults.reach("matcher.told")
+
+    def _lag_s(self, read: dict[int, list[Entry]]) -> float:
+        """Age of the newest entry when the batch was full, so that more is waiting; else 0."""
+        waiting = [
+            entries[-1][0] for entries in read.values() if len(entries) >= limits.BATCH_FRAMES_MAX
+        ]
+        return max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
+
+    def _tell(self, batches: list[PartitionBatch]) -> None:
+        told = outcomes.decisions_to_tell(self._ledger, [batch.outcomes for batch in batches])
+        committed = {
+            batch.partition: {
+                producer: self._partitions[batch.partition].engine.ranges(producer)
+                for producer in batch.outcomes["producers"]
+            }
+            for batch in batches
+        }
+        self._reader.publish(committed, told)
+
+    def _tell_again(self) -> None:
+        """The last decisions. Committed ranges need no such care: what is sent again because
+        they were not heard of makes them be told again.
+        """
+        try:
+            self._reader.keep_decisions(
+                (found["conversion_id"], msgpack.packb(found))
+                for found in recent_decisions(self._ledger, clock.now_ms() - TOLD_AGAIN_MS)
+            )
+        except JournalError as error:
+            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+
+    def _begin_generation(self, change: GenerationChanged) -> None:
+        """Redis is not the server, or does not hold the log, that the ledger's positions are of.
+
+        Configuration that is not committed goes on the log first, so that no click resent by an
+        edge precedes the link it came through; then the generation is named, and edges resend.
+        """
+        log.warning("redis generation changed", extra={"fields": {"why": str(change)}})
+        try:
+            number = matching.begin_generation(self._ledger, self._owned(), change.run_id)
+            for item in self._partitions.values():
+                item.generation = number
+            first = {
+                item.number: item.control_frames(
+                    matching.uncommitted_controls(self._ledger, item.number)
+                )
+                for item in self._partitions.values()
+            }
+            self._reader.begin_generation(
+                number,
+                {item.number: item.position for item in self._partitions.values()},
+                {item.number: item.tick_frame() for item in self._partitions.values()},
+                first,
+            )
+        except JournalError as error:
+            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+            clock.sleep(RETRY_S)
+            return
+        self._tell_again()
+
+    def _housekeeping(self) -> None:
+        now_s = clock.monotonic_s()
+        for item in self._partitions.values():
+            if now_s - item.active_s >= limits.TICK_MS / 1000:
+                item.active_s = now_s
+                self._reader.append(item.number, item.tick_frame())
+        self._snapshots.step(list(self._partitions.values()))
+        if now_s - self._housekept_s < limits.LEASE_RENEW_MS / 1000:
+            return
+        self._housekept_s = now_s
+        self._renew()
+        for item in self._partitions.values():
+            self._reader.trim(item.number, item.position)
+        self._reader.status(msgpack.packb(self._status()))
+
+    def _renew(self) -> None:
+        """Keep the lease, and see by it whether the ledger can be written."""
+        if clock.monotonic_s() - self._renewed_s < limits.LEASE_RENEW_MS / 1000:
+            return
+        self._heartbeat.calling()
+        try:
+            matching.renew(self._ledger, self._owned(), clock.now_ms() + self._config.lease_ms)
+        except BaseException:
+            self._heartbeat.called(ok=False)
+            raise
+        self._heartbeat.called(ok=True)
+        self._renewed_s = clock.monotonic_s()
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            **self._heartbeat.facts(),
+            "positions": {item.number: item.position for item in self._partitions.values()},
+        }
+
+    def _panicked(
+        self, number: int, entries: list[Entry], panic: _core.EnginePoisonedError
+    ) -> None:
+        """Count the panic against its frame; the second one sets the frame aside."""
+        at = (panic.ms, panic.seq)
+        epoch = self._partitions[number].epoch
+        count = matching.note_panic(self._ledger, number, epoch, at)
+        log.error(
+            "engine panicked",
+            extra={"fields": {"partition": number, "at": at, "count": count}},
+        )
+        if count >= limits.PANICS_BEFORE_QUARANTINE:
+            frame = next(frame for ms, seq, frame in entries if (ms, seq) == at)
+            matching.add_quarantine(self._ledger, number, epoch, at, "panic", frame)
+
+    def _owned(self) -> list[tuple[int, int]]:
+        return [(item.number, item.epoch) for item in self._partitions.values()]
+
+    def _finish(self) -> int:
+        """A clean stop: snapshots are written, so that the next start has nothing to replay."""
+        self._snapshots.finish(list(self._partitions.values()))
+        for item in self._partitions.values():
+            item.close()
+        matching.release(self._ledger, self._owned())
+        return 0
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[bool]:
+    """True inside when the lock was free: the former owner on this host is dead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def run_matcher(settings: config.Config) -> int:
+    """Run the role until SIGTERM; the exit code tells the supervisor's log why it ended."""
+    heartbeat = Heartbeat(settings.data / "run")
+    heartbeat.start()
+    ledger: Ledger | None = None
+    try:
+        ledger = open_ledger(settings.effective_ledger_url)
+        matcher = Matcher(settings, ledger, heartbeat)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, matcher.stop)
+        return matcher.run()
+    except Fenced as error:
+        log.error("fenced", extra={"fields": {"why": str(error)}})
+        return EXIT_FENCED
+    except _core.EnginePoisonedError:
+        return EXIT_PANIC
+    except LedgerError as error:
+        # Whether a COMMIT that failed took effect is not known here; the next start asks the
+        # ledger, under a higher epoch.
+        log.error("ledger failed", extra={"fields": {"why": str(error)[:500]}})
+        return EXIT_LEDGER
+    except HeadwaterError:
+        log.exception("matcher stopped")
+        return 1
+    finally:
+        heartbeat.stop()
+        if ledger:
+            ledger.close()

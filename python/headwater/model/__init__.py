@@ -1,0 +1,1 @@
+"""What records, outcomes and reasons are: types and tables, no input or output."""

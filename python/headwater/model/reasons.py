@@ -1,0 +1,105 @@
+"""Every reason code: what refuses a request, what leaves a conversion without credit, what is
+said of a recorded rejection. `headwater reasons` prints this table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Reason(NamedTuple):
+    """`status`: of the HTTP answer that carries the code; None where no request is refused."""
+
+    status: int | None
+    meaning: str
+
+
+REASONS: dict[str, Reason] = {
+    # Requests
+    "malformed_body": Reason(400, "The body is not well-formed JSON or MessagePack."),
+    "duplicate_key": Reason(400, "An object of the body names a key twice."),
+    "malformed_request": Reason(400, "The request is not well-formed HTTP."),
+    "too_many_parameters": Reason(400, "The query has more parameters than are taken."),
+    "unauthorized": Reason(401, "The key is missing, unknown or revoked."),
+    "forbidden": Reason(403, "The key's scope, brand or partner does not reach this."),
+    "method_disabled": Reason(403, "The program has this tracking method switched off."),
+    "not_found": Reason(404, "There is no such object, or it is not yours to see."),
+    "method_not_allowed": Reason(405, "The route does not take this method."),
+    "conflict": Reason(409, "Another object holds this name already."),
+    "order_conflict": Reason(
+        409, "The order was reported before with another amount, currency, items, code or click."
+    ),
+    "idempotency_conflict": Reason(409, "The Idempotency-Key was used before with another body."),
+    "request_timeout": Reason(408, "The request did not arrive in time."),
+    "body_too_large": Reason(413, "The body is larger than the route takes."),
+    "link_expired": Reason(410, "The link's time is over."),
+    "batch_too_large": Reason(413, "The batch holds more events than are taken at once."),
+    "uri_too_long": Reason(414, "The request line is longer than is taken."),
+    "unsupported_media_type": Reason(415, "The body's type or encoding is not taken."),
+    "head_too_large": Reason(431, "The request's header fields are larger than are taken."),
+    "expectation_failed": Reason(417, "The only expectation taken is 100-continue."),
+    "rate_limited": Reason(429, "Too many requests; retry later."),
+    "internal_error": Reason(500, "A fault of ours; the log has it under the request's id."),
+    "unavailable": Reason(503, "The event was not accepted; retry after the time given."),
+    "not_published": Reason(
+        503, "The change is saved but not yet on the log; it will apply without a retry."
+    ),
+    "ledger_unavailable": Reason(503, "The ledger does not answer; retry after the time given."),
+    "http_version": Reason(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+    # Fields
+    "invalid": Reason(422, "A field has a value that is not taken; the detail says which."),
+    "required": Reason(422, "A required field is missing."),
+    "unknown_program": Reason(422, "No program has this code, or not of this key's brand."),
+    "unknown_event_type": Reason(422, "The program has no such event type."),
+    "unknown_link": Reason(422, "No link has this code or id."),
+    "unknown_partner": Reason(422, "No such partner is enrolled in the program."),
+    "unknown_type": Reason(422, "The batch's event has no known `type`."),
+    "program_inactive": Reason(422, "The program does not take events now."),
+    "no_identifier": Reason(422, "A conversion needs one identifier or a promo code."),
+    "pii_in_customer_id": Reason(422, "The customer id looks like an e-mail address."),
+    "card_number_refused": Reason(422, "A value looks like a card number; none is ever taken."),
+    "test_card_invalid": Reason(422, "The test card needs CVV 100 and an expiry not in the past."),
+    "amount_precision": Reason(422, "The amount has more decimals than its currency."),
+    "amount_invalid": Reason(422, "The amount is not a decimal number of at most 18 digits."),
+    "amount_negative": Reason(422, "An amount below zero; a reversal is its own request."),
+    "currency_unknown": Reason(422, "Not an ISO 4217 currency code."),
+    "time_out_of_range": Reason(422, "The time is over five minutes ahead, or before 2000."),
+    "order_id_required": Reason(422, "A sale needs an order id."),
+    "value_too_long": Reason(422, "A value is longer than the field takes."),
+    "too_many_values": Reason(422, "More items or properties than are taken."),
+    "invalid_email": Reason(422, "Not an e-mail address."),
+    "invalid_email_sha256": Reason(422, "Not the hex SHA-256 of an e-mail address."),
+    "invalid_email_sha1": Reason(422, "Not the hex SHA-1 of an e-mail address."),
+    "invalid_phone": Reason(422, "Not a phone number."),
+    "invalid_phone_sha256": Reason(422, "Not the hex SHA-256 of a phone number."),
+    "phone_country_missing": Reason(
+        422, "The phone number has no country code and the program no default country."
+    ),
+    "invalid_identifier": Reason(422, "An identifier has a form that is not taken."),
+    "invalid_destination": Reason(422, "The destination is not an absolute http(s) URL in ASCII."),
+    "invalid_cursor": Reason(422, "The cursor is not one this list gave."),
+    # Events that are taken, and what becomes of them
+    "deep_link_refused": Reason(
+        None, "The deep link leaves the program's hosts; the link's own destination was used."
+    ),
+    "no_identifier_known": Reason(None, "None of the conversion's identifiers was seen before."),
+    "no_touch": Reason(None, "The identifiers are known, and no click belongs to them."),
+    "outside_window": Reason(None, "The clicks found are older than the program's window."),
+    "hub": Reason(None, "An identifier has too many neighbors to stand for one visitor."),
+    "click_unknown": Reason(None, "No click has this id in this program."),
+    "click_evicted": Reason(None, "The click was evicted: the brand is at its live-click bound."),
+    "fraud_rejected": Reason(None, "The clicks found were rejected by fraud scoring."),
+    "consent_denied": Reason(None, "Consent was denied: no identifier but the click id counts."),
+    "over_cap": Reason(None, "A cap of the terms is reached."),
+    "partner_inactive": Reason(None, "The partner or its enrolment is not active."),
+    # Frames that are set aside
+    "bad_checksum": Reason(None, "The frame's checksum is wrong: it was damaged on the way."),
+    "malformed": Reason(None, "The frame holds a record that cannot be decoded."),
+    "panic": Reason(None, "The frame ended the engine twice; it is set aside."),
+}
+
+
+def status_of(code: str) -> int:
+    """The HTTP status a refusal with this code has; 500 for a code that refuses nothing."""
+    reason = REASONS.get(code)
+    return reason.status if reason and reason.status else 500

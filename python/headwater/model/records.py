@@ -1,0 +1,200 @@
+"""Records as the log carries them, field by field in wire order.
+
+The format is defined in rust/engine/src/record; a test holds these tuples to it. Every class is
+a tuple, so `msgpack.packb(record)` writes the wire form.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+import msgpack
+
+
+class Kind(IntEnum):
+    CLICK = 1
+    PAGE_VIEW = 2
+    IDENTIFY = 3
+    CONVERSION = 4
+    CONTROL = 5
+    DECISION = 6
+    ERASURE = 7
+    TICK = 8
+
+
+class Trust(IntEnum):
+    """Who vouches for a record: a holder of a key, or whoever runs a browser."""
+
+    SERVER = 1
+    BROWSER = 2
+
+
+class Source(IntEnum):
+    LINK = 1
+    PIXEL = 2
+    TAG = 3
+    S2S = 4
+    POSTBACK = 5
+    CONSOLE = 6
+    CLOCK = 7
+
+
+class IdentifierType(IntEnum):
+    """By strength: the first ties a visitor most surely."""
+
+    CUSTOMER = 1
+    PROFILE = 2
+    EMAIL = 3
+    PHONE = 4
+    DEVICE = 5
+    CLICK = 6
+    EXTERNAL_CLICK = 7
+    VISITOR = 8
+
+
+class Flag(IntFlag):
+    TEST = 1
+    CONSENT_DENIED = 2
+    DEEP_LINK_REFUSED = 4
+    QR = 8
+    PREFETCH = 16
+
+
+TypeAndDigest = tuple[int, bytes]
+Identifiers = tuple[TypeAndDigest, ...]
+
+
+class Client(NamedTuple):
+    """What is kept of the caller: address cut to /24 or /48, user agent, referrer."""
+
+    address_prefix: str | None
+    user_agent: str | None
+    referrer: str | None
+
+
+NO_CLIENT = Client(None, None, None)
+
+
+class Money(NamedTuple):
+    """Amounts in minor units of `currency`."""
+
+    amount_minor: int
+    currency: str
+    discount_minor: int | None
+    tax_minor: int | None
+    shipping_minor: int | None
+
+
+class Item(NamedTuple):
+    sku: str | None
+    name: str | None
+    category: str | None
+    quantity: int
+    subtotal_minor: int | None
+
+
+class ClickBody(NamedTuple):
+    program: int
+    partner: int
+    link: int
+    """0: the click names no link."""
+    flags: int
+    identifiers: Identifiers
+    params: dict[str, str]
+    client: Client
+
+
+class PageViewBody(NamedTuple):
+    program: int
+    url: str | None
+    flags: int
+    identifiers: Identifiers
+    client: Client
+
+
+class IdentifyBody(NamedTuple):
+    program: int
+    flags: int
+    identifiers: Identifiers
+    client: Client
+
+
+class ConversionBody(NamedTuple):
+    conversion_id: bytes
+    program: int
+    event_type: int
+    order_id: str | None
+    line: str
+    flags: int
+    click_id: bytes | None
+    identifiers: Identifiers
+    money: Money
+    promo_code: str | None
+    customer_status: str | None
+    items: tuple[Item, ...]
+    params: dict[str, str]
+    client: Client
+    refused: str | None
+    """A reason code: the report is kept as a rejection and decides nothing."""
+
+
+class ControlBody(NamedTuple):
+    """An object of the configuration as of `revision`; the highest revision wins."""
+
+    kind: str
+    number: int
+    revision: int
+    value: dict[str, object]
+
+
+class DecisionBody(NamedTuple):
+    action: str
+    subject: bytes
+    params: dict[str, str]
+
+
+class ErasureBody(NamedTuple):
+    scope: str
+    identifiers: Identifiers
+
+
+class Record(NamedTuple):
+    """The head every record has, and the body of its kind."""
+
+    kind: int
+    event_id: bytes
+    brand: int
+    accept_ms: int
+    claim_ms: int | None
+    """The caller's time of the event, None when it made no claim."""
+    trust: int
+    source: int
+    body: tuple[object, ...]
+
+
+BODIES: dict[Kind, type[tuple[object, ...]]] = {
+    Kind.CLICK: ClickBody,
+    Kind.PAGE_VIEW: PageViewBody,
+    Kind.IDENTIFY: IdentifyBody,
+    Kind.CONVERSION: ConversionBody,
+    Kind.CONTROL: ControlBody,
+    Kind.DECISION: DecisionBody,
+    Kind.ERASURE: ErasureBody,
+}
+
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+def encode(record: Record) -> bytes:
+    """The wire form of one record."""
+    packed: bytes = _pack(record)
+    return packed
+
+
+def decode(raw: bytes) -> Record:
+    """A record from its wire form; nested tuples come back as lists."""
+    fields = msgpack.unpackb(raw, strict_map_key=False)
+    body = fields[7]
+    shape = BODIES.get(Kind(fields[0]))
+    return Record._make([*fields[:7], shape(*body) if shape else tuple(body)])

@@ -1,0 +1,164 @@
+"""`headwater doctor`: what is wrong with this deployment, and what mends it."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from headwater import clock, limits
+from headwater.config import Config
+from headwater.errors import HeadwaterError
+from headwater.journal import redis_server
+from headwater.ledger import matching
+from headwater.ledger.engine import open_ledger
+
+# An edge holds two descriptors a connection at worst, and a few dozen of its own.
+DESCRIPTORS_LEAST = 4096
+DISK_FREE_LEAST = 2 * limits.GIB
+# The clock of this machine and of the log may differ by this before times are clamped.
+CLOCK_SKEW_MS = 1000
+
+
+class Finding(NamedTuple):
+    part: str
+    ok: bool
+    seen: str
+    mend: str = ""
+
+
+def run_doctor(settings: Config) -> int:
+    """Print every finding; 0 when none is a fault."""
+    table = Table("part", "state", "seen", "what mends it")
+    faults = 0
+    for finding in findings(settings):
+        faults += not finding.ok
+        state = "[green]ok[/green]" if finding.ok else "[red]fault[/red]"
+        table.add_row(finding.part, state, finding.seen, finding.mend)
+    Console().print(table)
+    return 1 if faults else 0
+
+
+def findings(settings: Config) -> Iterator[Finding]:
+    checks: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+        _folder,
+        _redis,
+        _ledger,
+        _ports,
+        _machine,
+        _sizing,
+    )
+    for check in checks:
+        yield from check(settings)
+
+
+def _folder(settings: Config) -> Iterator[Finding]:
+    data = settings.data.absolute()
+    if not data.is_dir():
+        yield Finding("data folder", False, f"{data} is not there", "start once: headwater up")
+        return
+    for name in ("admin.key", "identity.key"):
+        path = data / name
+        if not path.exists():
+            yield Finding(name, False, "missing", "start the system once: headwater up")
+        elif path.stat().st_mode & 0o077:
+            yield Finding(name, False, "others can read it", f"chmod 600 {path}")
+        else:
+            yield Finding(name, True, "present, private")
+    free = shutil.disk_usage(data).free
+    yield Finding(
+        "disk",
+        free >= DISK_FREE_LEAST,
+        f"{free / limits.GIB:.1f} GiB free",
+        "" if free >= DISK_FREE_LEAST else "free some, or move the data folder (--data)",
+    )
+    spool = sum(file.stat().st_size for file in _files(data / "spool"))
+    yield Finding(
+        "spool",
+        spool < settings.spool_bytes_max,
+        f"{spool / limits.MIB:.1f} MiB of frames not known to be committed",
+        "" if spool < settings.spool_bytes_max else "start the matcher; see its log",
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.rglob("*") if path.is_file())
+
+
+def _redis(settings: Config) -> Iterator[Finding]:
+    faults = redis_server.settings_faults(settings.effective_redis_url)
+    if not faults:
+        yield Finding("redis", True, "durable settings, no eviction")
+    for fault, mend in faults:
+        yield Finding("redis", False, fault, mend)
+
+
+def _ledger(settings: Config) -> Iterator[Finding]:
+    if not settings.ledger_url and not (settings.data / "ledger.sqlite").exists():
+        yield Finding("ledger", False, "not made yet", "start the system once: headwater up")
+        return
+    try:
+        ledger = open_ledger(settings.effective_ledger_url)
+        rows = matching.partition_rows(ledger)
+        ledger.close()
+    except HeadwaterError as error:
+        yield Finding("ledger", False, str(error), "see the error; restore from a backup")
+        return
+    yield Finding("ledger", True, f"schema current, {len(rows)} partitions")
+    now_ms = clock.now_ms()
+    for row in rows:
+        owned = row.lease_until_ms > now_ms
+        yield Finding(
+            f"partition {row.partition}",
+            owned,
+            f"epoch {row.epoch}, owner {row.owner or 'none'}",
+            "" if owned else "no matcher holds it: start one",
+        )
+    newest_ms = max((row.time_ms for row in rows), default=0)
+    ahead = newest_ms - now_ms
+    yield Finding(
+        "clock",
+        ahead <= CLOCK_SKEW_MS,
+        f"the log's time is {ahead} ms ahead of this machine's"
+        if ahead > 0
+        else f"the log's time is {-ahead} ms behind this machine's",
+        "" if ahead <= CLOCK_SKEW_MS else "set the clocks of Redis' host and this one (NTP)",
+    )
+
+
+def _ports(settings: Config) -> Iterator[Finding]:
+    for part, host, port in (
+        ("public listener", settings.host, settings.port),
+        ("console listener", settings.console_host, settings.console_port),
+    ):
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            yield Finding(part, True, f"answers on {host}:{port}")
+        except OSError as error:
+            yield Finding(part, False, f"{host}:{port}: {error}", "start the system: headwater up")
+
+
+def _machine(_settings: Config) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield Finding(
+        "open files",
+        soft >= DESCRIPTORS_LEAST,
+        f"{soft} of {hard} allowed",
+        "" if soft >= DESCRIPTORS_LEAST else f"ulimit -n {DESCRIPTORS_LEAST}",
+    )
+
+
+def _sizing(settings: Config) -> Iterator[Finding]:
+    yield Finding(
+        "sizing",
+        True,
+        f"{settings.edges} edges, {settings.partitions} partitions, Redis at most "
+        f"{settings.redis_maxmemory_bytes / limits.MIB:.0f} MiB, spool at most "
+        f"{settings.spool_bytes_max / limits.GIB:.1f} GiB an edge",
+    )

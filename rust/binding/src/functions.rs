@@ -1,0 +1,95 @@
+//! The functions of the module.
+
+use std::collections::BTreeMap;
+
+use headwater_engine::identity::digest;
+use headwater_engine::record::{self, fields, Kind, Record};
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::PyBytes;
+
+use crate::error::raise;
+
+/// Put records into one frame; each is checked first.
+#[pyfunction]
+fn encode_frame<'py>(
+    py: Python<'py>,
+    partition: u16,
+    producer: u64,
+    first_sequence: u64,
+    records: Vec<PyBackedBytes>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let records: Vec<&[u8]> = records.iter().map(|record| &**record).collect();
+    record::encode_frame(partition, producer, first_sequence, &records)
+        .map(|frame| PyBytes::new(py, &frame))
+        .map_err(|error| raise(py, &error))
+}
+
+/// Check a frame's magic, version, lengths and checksum, and read its header:
+/// version, partition, count, producer, first sequence.
+#[pyfunction]
+fn frame_header(py: Python<'_>, frame: &[u8]) -> PyResult<(u8, u16, u16, u64, u64)> {
+    record::frame_header(frame)
+        .map(|h| (record::frame::VERSION, h.partition, h.count, h.producer, h.first_sequence))
+        .map_err(|error| raise(py, &error))
+}
+
+/// Check that bytes are exactly one valid record.
+#[pyfunction]
+fn validate_record(py: Python<'_>, record: &[u8]) -> PyResult<()> {
+    Record::decode(record).map(|_| ()).map_err(|error| raise(py, &error))
+}
+
+/// The names of the fields in wire order: of every kind's body, and of `head`, `identifier`,
+/// `client`, `money` and `item`.
+#[pyfunction]
+fn record_fields() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let parts = [
+        ("head", fields::HEAD),
+        ("identifier", fields::IDENTIFIER),
+        ("client", fields::CLIENT),
+        ("money", fields::MONEY),
+        ("item", fields::ITEM),
+    ];
+    let kinds = Kind::ALL.into_iter().map(|kind| (kind.name(), fields::of(kind)));
+    kinds.chain(parts).map(|(name, fields)| (name, fields.to_vec())).collect()
+}
+
+/// The keyed digest of an identifier's value, or None when the value is blocked.
+#[pyfunction]
+#[pyo3(signature = (key, brand, type_name, value, default_country=None))]
+fn identifier_digest<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    brand: u64,
+    type_name: &str,
+    value: &str,
+    default_country: Option<&str>,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    digest::identifier_digest(key, brand, type_name, value, default_country)
+        .map(|digest| digest.map(|digest| PyBytes::new(py, &digest)))
+        .map_err(|error| raise(py, &error))
+}
+
+/// The keyed digest of the parts that make a conversion one and the same.
+#[pyfunction]
+fn conversion_digest<'py>(
+    py: Python<'py>,
+    key: &[u8],
+    parts: Vec<PyBackedStr>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let parts: Vec<&str> = parts.iter().map(|part| &**part).collect();
+    digest::conversion_digest(key, &parts)
+        .map(|digest| PyBytes::new(py, &digest))
+        .map_err(|error| raise(py, &error))
+}
+
+/// Adds the functions to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(encode_frame, module)?)?;
+    module.add_function(wrap_pyfunction!(frame_header, module)?)?;
+    module.add_function(wrap_pyfunction!(validate_record, module)?)?;
+    module.add_function(wrap_pyfunction!(record_fields, module)?)?;
+    module.add_function(wrap_pyfunction!(identifier_digest, module)?)?;
+    module.add_function(wrap_pyfunction!(conversion_digest, module)?)
+}

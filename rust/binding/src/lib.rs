@@ -1,0 +1,18 @@
+//! The extension module `headwater._core`: bytes in, bytes out, one call a batch, the
+//! interpreter lock released while the engine works. No rule of the product lives here.
+
+mod engine;
+mod error;
+mod functions;
+
+use pyo3::prelude::*;
+
+/// The deterministic core of Headwater.
+#[pymodule(name = "_core")]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    error::register(module)?;
+    functions::register(module)?;
+    module.add_class::<engine::PyEngine>()?;
+    module.add_class::<engine::PySnapshotView>()?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! One record applied to its brand, by kind.
+
+use std::sync::Arc;
+
+use super::chain::Chain;
+use super::outcomes::{Outcomes, Table};
+use super::Context;
+use crate::identity::index::{NodeClick, Observation};
+use crate::identity::Identifier;
+use crate::limits::Limits;
+use crate::msgpack::Writer;
+use crate::record::{flags, Body, Click, Control, Erasure, Identifiers, Record};
+use crate::state::brand::{Brand, LiveClick};
+
+/// The verdict of a click while no scoring takes place.
+const VERDICT: &str = "accept";
+
+/// One record on its way into a brand.
+pub(super) struct Step<'a> {
+    pub(super) brand: &'a mut Brand,
+    pub(super) now_ms: u64,
+    pub(super) limits: &'a Limits,
+    pub(super) chain: &'a mut Chain,
+    pub(super) outcomes: &'a mut Outcomes,
+}
+
+impl Step<'_> {
+    pub(super) fn apply(&mut self, record: &Record<'_>, at: Context<'_>) {
+        if self.is_repeat(record) {
+            self.outcomes.duplicate(self.chain);
+            return;
+        }
+        match &record.body {
+            Body::Click(click) => self.click(record, click, at),
+            Body::PageView(page) => {
+                self.observe(record, page.flags, page.identifiers.iter(), at);
+                self.observation_row(record, page.program, at);
+            }
+            Body::Identify(identify) => {
+                self.observe(record, identify.flags, identify.identifiers.iter(), at);
+                self.observation_row(record, identify.program, at);
+            }
+            Body::Conversion(report) => self.report(record, report, at),
+            Body::Control(control) => self.control(record, control),
+            Body::Decision(_) => self.other(record, at),
+            Body::Erasure(erasure) => {
+                self.erase(erasure);
+                self.other(record, at);
+            }
+            Body::Tick => self.outcomes.tick(),
+        }
+    }
+
+    /// Whether the event has been applied before, by its id. Controls have revisions instead.
+    fn is_repeat(&mut self, record: &Record<'_>) -> bool {
+        match record.body {
+            Body::Click(_) => self.brand.knows_click(&record.event_id),
+            Body::Control(_) | Body::Tick => false,
+            _ => !self.brand.note_event(record.event_id, self.now_ms, self.limits),
+        }
+    }
+
+    /// Takes in who was seen with whom, unless consent was denied. Evidence is never dated
+    /// after its acceptance.
+    pub(super) fn observe(
+        &mut self,
+        record: &Record<'_>,
+        flag_bits: u64,
+        identifiers: impl Iterator<Item = Identifier>,
+        at: Context<'_>,
+    ) {
+        if flag_bits & flags::CONSENT_DENIED == 0 {
+            let at_ms = at.occurred_ms.min(at.accept_ms);
+            let seen = Observation::new(record.event_id, at_ms, record.trust, identifiers);
+            self.brand.index.observe(&seen, None);
+        }
+    }
+
+    fn click(&mut self, record: &Record<'_>, click: &Click<'_>, at: Context<'_>) {
+        let touch_ms = at.occurred_ms;
+        let live = LiveClick { program: click.program, partner: click.partner, touch_ms };
+        self.brand.add_click(record.event_id, live, self.now_ms, self.limits);
+        if click.flags & flags::CONSENT_DENIED == 0 {
+            self.attach_click(record, click.identifiers, at);
+        }
+        self.outcomes.row(Table::Clicks, self.chain, Some(at.bytes), |row| {
+            row.array(12);
+            row.bin(&record.event_id);
+            row.uint(record.brand);
+            row.uint(click.program);
+            row.uint(click.partner);
+            row.uint(click.link);
+            row.uint(at.accept_ms);
+            row.uint(touch_ms);
+            row.uint(record.trust as u64);
+            row.uint(record.source);
+            row.uint(click.flags);
+            row.str(VERDICT);
+        });
+    }
+
+    fn attach_click(&mut self, record: &Record<'_>, list: Identifiers<'_>, at: Context<'_>) {
+        let at_ms = at.occurred_ms.min(at.accept_ms);
+        let seen = Observation::new(record.event_id, at_ms, record.trust, list.iter());
+        let click = NodeClick { touch_ms: at.occurred_ms, click_id: record.event_id };
+        self.brand.index.observe(&seen, Some(click));
+    }
+
+    fn observation_row(&mut self, record: &Record<'_>, program: u64, at: Context<'_>) {
+        self.outcomes.row(Table::Observations, self.chain, Some(at.bytes), |row| {
+            row.array(8);
+            row.bin(&record.event_id);
+            row.uint(record.kind() as u64);
+            row.uint(record.brand);
+            row.uint(program);
+            row.uint(at.accept_ms);
+            row.uint(record.trust as u64);
+            row.uint(record.source);
+        });
+    }
+
+    fn control(&mut self, record: &Record<'_>, control: &Control<'_>) {
+        if !Arc::make_mut(&mut self.brand.controls).apply(control, self.limits) {
+            self.outcomes.duplicate(self.chain);
+            return;
+        }
+        self.outcomes.row(Table::Controls, self.chain, None, |row| {
+            row.array(4);
+            row.uint(record.brand);
+            row.str(control.object);
+            row.uint(control.number);
+            row.uint(control.revision);
+        });
+    }
+
+    fn erase(&mut self, erasure: &Erasure<'_>) {
+        for identifier in erasure.identifiers.iter() {
+            self.brand.index.erase(&identifier);
+        }
+    }
+
+    fn other(&mut self, record: &Record<'_>, at: Context<'_>) {
+        self.outcomes.row(Table::Others, self.chain, Some(at.bytes), |row| {
+            row.array(5);
+            row.bin(&record.event_id);
+            row.uint(record.kind() as u64);
+            row.uint(record.brand);
+            row.uint(at.accept_ms);
+        });
+    }
+}
+
+/// Writes an optional string.
+pub(super) fn optional_str(row: &mut Writer, value: Option<&str>) {
+    row.optional(value, Writer::str);
+}

@@ -1,0 +1,292 @@
+//! The state machine: entries of one partition's log in, outcomes out.
+//!
+//! Time is the log's: engine time is the largest stream millisecond seen. The position must
+//! rise with every entry. A frame that is damaged is quarantined whole; one of an unknown
+//! version stops the engine before anything is applied.
+
+mod apply;
+mod chain;
+mod outcomes;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Error;
+use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPOOL_AGE_MAX_MS};
+use crate::record::frame::{claimed_version, decode_frame, Frame, VERSION};
+use crate::record::{Kind, Record};
+use crate::snapshot::{self, SnapshotView};
+use crate::state::brand::Brand;
+use crate::state::producers::Producers;
+use crate::Id;
+
+use chain::Chain;
+pub use chain::Digest;
+pub use outcomes::Outcomes;
+use outcomes::Table;
+
+/// A stream id: milliseconds and sequence.
+pub type Position = (u64, u64);
+
+/// How an engine is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Bounds of its state.
+    pub limits: Limits,
+    /// Fault hook for tests of crash recovery: applying the event of this id panics.
+    pub panic_on: Option<Id>,
+}
+
+/// The engine of one partition.
+#[derive(Debug)]
+pub struct Engine {
+    partition: u16,
+    options: Options,
+    position: Position,
+    time_ms: u64,
+    digest: Digest,
+    producers: Producers,
+    brands: BTreeMap<u64, Brand>,
+}
+
+/// Where a record stands: when it was accepted and when it happened, and who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Context<'a> {
+    accept_ms: u64,
+    occurred_ms: u64,
+    producer: u64,
+    bytes: &'a [u8],
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(partition: u16, options: Options) -> Self {
+        Self {
+            partition,
+            options,
+            position: (0, 0),
+            time_ms: 0,
+            digest: [0; 32],
+            producers: Producers::default(),
+            brands: BTreeMap::new(),
+        }
+    }
+
+    /// An engine as a snapshot left it.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] when the bytes are damaged, of another format or another partition.
+    pub fn restore(partition: u16, bytes: &[u8], options: Options) -> Result<Self, Error> {
+        let state = snapshot::decode(partition, bytes)?;
+        let brands = state.brands.into_iter().map(|(n, view)| (n, view.into_brand())).collect();
+        Ok(Self {
+            partition,
+            options,
+            position: state.position,
+            time_ms: state.time_ms,
+            digest: state.digest,
+            producers: state.producers,
+            brands,
+        })
+    }
+
+    /// The state as it is now, shared until the engine moves on. Cheap.
+    pub fn view(&self) -> SnapshotView {
+        SnapshotView {
+            partition: self.partition,
+            position: self.position,
+            time_ms: self.time_ms,
+            digest: self.digest,
+            producers: self.producers.clone(),
+            brands: self.brands.iter().map(|(number, brand)| (*number, brand.into())).collect(),
+        }
+    }
+
+    /// The position of the newest entry applied or skipped.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Engine time, milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The chain digest up to the position.
+    pub fn chain_digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The sequences seen of a producer, as inclusive ranges.
+    pub fn ranges(&self, producer: u64) -> &[(u64, u64)] {
+        self.producers.ranges(producer)
+    }
+
+    /// Sizes of the state, by name.
+    pub fn stats(&self) -> BTreeMap<&'static str, u64> {
+        let sum = |size: fn(&Brand) -> usize| self.brands.values().map(size).sum::<usize>() as u64;
+        BTreeMap::from([
+            ("brands", self.brands.len() as u64),
+            ("producers", self.producers.by_number.len() as u64),
+            ("clicks_live", sum(|brand| brand.clicks.entries().len())),
+            ("clicks_gone", sum(|brand| brand.gone.entries().len())),
+            ("orders", sum(|brand| brand.orders.entries().len())),
+            ("recent_events", sum(|brand| brand.recent.entries().len())),
+            ("identifiers", sum(|brand| brand.index.nodes().len())),
+            ("programs", sum(|brand| brand.controls.programs.len())),
+            ("enrolments", sum(|brand| brand.controls.enrolments.len())),
+        ])
+    }
+
+    /// Checks that entries may be applied: rising positions above the engine's own, and no
+    /// frame of an unknown version.
+    ///
+    /// # Errors
+    /// [`Error::Position`] or [`Error::UnknownVersion`].
+    pub fn check<'a>(
+        &self,
+        entries: impl IntoIterator<Item = (Position, &'a [u8])>,
+    ) -> Result<(), Error> {
+        let mut position = self.position;
+        for (entry, frame) in entries {
+            if entry <= position {
+                return Err(Error::Position { entry, position });
+            }
+            position = entry;
+            if let Some(version) = claimed_version(frame).filter(|version| *version != VERSION) {
+                return Err(Error::UnknownVersion(version));
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one entry of the log and adds what came of it to `outcomes`.
+    ///
+    /// # Errors
+    /// As [`Engine::check`]; nothing is applied then. A damaged frame is no error: it is
+    /// quarantined, which is an outcome.
+    ///
+    /// # Panics
+    /// When the frame holds the event of [`Options::panic_on`].
+    pub fn apply(
+        &mut self,
+        position: Position,
+        frame: &[u8],
+        outcomes: &mut Outcomes,
+    ) -> Result<(), Error> {
+        self.check([(position, frame)])?;
+        self.advance(position);
+        let mut chain = Chain::new(&self.digest, position, frame);
+        match self.decode(frame) {
+            Ok(decoded) => self.apply_frame(&decoded, &mut chain, outcomes),
+            Err(reason) => outcomes.row(Table::Quarantined, &mut chain, Some(frame), |row| {
+                row.array(4);
+                row.uint(position.0);
+                row.uint(position.1);
+                row.str(reason);
+            }),
+        }
+        self.digest = chain.finish();
+        Ok(())
+    }
+
+    /// Passes over an entry that the ledger has quarantined: position, time and chain advance,
+    /// nothing is applied.
+    ///
+    /// # Errors
+    /// [`Error::Position`].
+    pub fn skip(&mut self, position: Position, frame: &[u8], reason: &str) -> Result<(), Error> {
+        if position <= self.position {
+            return Err(Error::Position { entry: position, position: self.position });
+        }
+        self.advance(position);
+        let mut chain = Chain::new(&self.digest, position, frame);
+        chain.skip(reason);
+        self.digest = chain.finish();
+        Ok(())
+    }
+
+    /// The outcomes of a batch as MessagePack; see [`Outcomes`].
+    pub fn encode_outcomes(&self, outcomes: &Outcomes) -> Vec<u8> {
+        outcomes.encode(&self.producers)
+    }
+
+    /// Moves position and time; at each full hour everything old is dropped.
+    fn advance(&mut self, position: Position) {
+        self.position = position;
+        let is_new_hour = position.0 / HOUR_MS > self.time_ms / HOUR_MS;
+        self.time_ms = self.time_ms.max(position.0);
+        if is_new_hour {
+            self.producers.forget_idle(self.time_ms);
+            for brand in self.brands.values_mut() {
+                brand.sweep(self.time_ms, &self.options.limits);
+            }
+        }
+    }
+
+    /// Decodes a frame whole, or says why it must be quarantined whole.
+    fn decode<'a>(&self, frame: &'a [u8]) -> Result<Frame<'a>, &'static str> {
+        let decoded = decode_frame(frame).map_err(|error| match error.code() {
+            "bad_checksum" => "bad_checksum",
+            _ => "malformed",
+        })?;
+        if decoded.header.partition != self.partition {
+            return Err("wrong_partition");
+        }
+        let is_new = |number: &u64| !self.brands.contains_key(number);
+        let events = decoded.records.iter().filter(|(record, _)| record.kind() != Kind::Tick);
+        let new_brands: BTreeSet<u64> =
+            events.map(|(record, _)| record.brand).filter(is_new).collect();
+        if self.brands.len() + new_brands.len() > self.options.limits.brands_max {
+            return Err("brands_max");
+        }
+        Ok(decoded)
+    }
+
+    fn apply_frame(&mut self, frame: &Frame<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
+        let header = frame.header;
+        let Limits { producer_ranges_max, producers_max, .. } = self.options.limits;
+        for ((record, bytes), sequence) in frame.records.iter().zip(header.first_sequence..) {
+            if self.producers.contains(header.producer, sequence) {
+                outcomes.duplicate(chain);
+                continue;
+            }
+            self.apply_record(record, bytes, header.producer, chain, outcomes);
+        }
+        let last = header.first_sequence + u64::from(header.count) - 1;
+        let range = (header.first_sequence, last);
+        let now_ms = self.time_ms;
+        self.producers.insert(header.producer, range, now_ms, producer_ranges_max, producers_max);
+        outcomes.touch_producer(header.producer);
+    }
+
+    #[allow(clippy::panic, reason = "the fault hook of crash tests")]
+    fn apply_record(
+        &mut self,
+        record: &Record<'_>,
+        bytes: &[u8],
+        producer: u64,
+        chain: &mut Chain,
+        outcomes: &mut Outcomes,
+    ) {
+        if self.options.panic_on == Some(record.event_id) {
+            panic!("the event named by panic_on");
+        }
+        if record.kind() == Kind::Tick {
+            outcomes.tick();
+            return;
+        }
+        let now_ms = self.time_ms;
+        let earliest_ms = now_ms.saturating_sub(SPOOL_AGE_MAX_MS);
+        let accept_ms = record.accept_ms.clamp(earliest_ms, now_ms + ACCEPT_AHEAD_MAX_MS);
+        let occurred_ms = match record.claim_ms {
+            Some(claim_ms) if claim_ms <= accept_ms + CLAIM_SKEW_MAX_MS => claim_ms,
+            _ => accept_ms,
+        };
+        let context = Context { accept_ms, occurred_ms, producer, bytes };
+        let brand = self.brands.entry(record.brand).or_default();
+        brand.sweep(now_ms, &self.options.limits);
+        let mut step = apply::Step { brand, now_ms, limits: &self.options.limits, chain, outcomes };
+        step.apply(record, context);
+    }
+}

@@ -1,0 +1,222 @@
+//! Reports of conversions: new, repeated, merged or in conflict.
+
+use super::apply::{optional_str, Step};
+use super::outcomes::Table;
+use super::Context;
+use crate::attribution::{decide, Decision, SHARE_PPM};
+use crate::identity::digest::plain_digest;
+use crate::identity::{Identifier, IdentifierType};
+use crate::record::{flags, Conversion, Record};
+use crate::state::orders::{Content, Order};
+use crate::Id;
+
+/// What a report did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    Created,
+    Repeat,
+    Merged,
+    Conflict,
+}
+
+impl Effect {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Repeat => "repeat",
+            Self::Merged => "merged",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl Step<'_> {
+    pub(super) fn report(&mut self, record: &Record<'_>, report: &Conversion<'_>, at: Context<'_>) {
+        if let Some(reason) = report.refused {
+            self.rejection_row(record, report, reason, at);
+            return;
+        }
+        let effect = match self.brand.orders.get_mut(&report.conversion_id) {
+            None => {
+                self.create(record, report, at);
+                Effect::Created
+            }
+            Some(order) => {
+                let (effect, is_changed) = take_in(order, record, report);
+                if is_changed {
+                    self.revise(report.conversion_id, record, at);
+                }
+                effect
+            }
+        };
+        // Decided before observed: an identifier does not become known by the very report.
+        self.observe(record, report.flags, seen_with(report), at);
+        self.report_row(record, report.conversion_id, effect, at);
+    }
+
+    fn create(&mut self, record: &Record<'_>, report: &Conversion<'_>, at: Context<'_>) {
+        let mut order = Order {
+            program: report.program,
+            event_type: report.event_type,
+            order_id: report.order_id.map(Into::into),
+            line: report.line.into(),
+            accept_ms: at.accept_ms,
+            occurred_ms: at.occurred_ms,
+            flags: report.flags,
+            server: None,
+            browser: None,
+            identifiers: Vec::new(),
+            revision: 1,
+            decision: [0; 16],
+        };
+        *order.content(record.trust) = Some(Content::of(report));
+        if report.flags & flags::CONSENT_DENIED == 0 {
+            order.add_identifiers(report.identifiers.iter());
+        }
+        let decision = decide(self.brand, report.conversion_id, &order);
+        order.decision = fingerprint(&order, &decision);
+        self.conversion_row(record, report.conversion_id, &order, &decision, at);
+        self.brand.add_order(report.conversion_id, order, self.now_ms, self.limits);
+    }
+
+    /// Decides again, at the time of the first report, and says so if anything changed.
+    fn revise(&mut self, conversion_id: Id, record: &Record<'_>, at: Context<'_>) {
+        let Some(order) = self.brand.orders.get(&conversion_id) else { return };
+        let decision = decide(self.brand, conversion_id, order);
+        let print = fingerprint(order, &decision);
+        if print == order.decision {
+            return;
+        }
+        let mut order = order.clone();
+        order.decision = print;
+        order.revision += 1;
+        self.conversion_row(record, conversion_id, &order, &decision, at);
+        if let Some(kept) = self.brand.orders.get_mut(&conversion_id) {
+            *kept = order;
+        }
+    }
+
+    fn conversion_row(
+        &mut self,
+        record: &Record<'_>,
+        conversion_id: Id,
+        order: &Order,
+        decision: &Decision,
+        at: Context<'_>,
+    ) {
+        let (amount_minor, currency) = order.money();
+        self.outcomes.row(Table::Conversions, self.chain, Some(at.bytes), |row| {
+            row.array(18);
+            row.bin(&conversion_id);
+            row.uint(record.brand);
+            row.uint(order.program);
+            row.uint(order.event_type);
+            optional_str(row, order.order_id.as_deref());
+            row.str(&order.line);
+            row.uint(order.accept_ms);
+            row.uint(order.occurred_ms);
+            row.str(decision.status());
+            optional_str(row, decision.reason.map(|reason| reason.code()));
+            row.int(amount_minor);
+            row.str(currency);
+            row.uint(order.flags);
+            row.uint(order.revision);
+            row.array(usize::from(decision.credit.is_some()));
+            if let Some((partner, click_id)) = decision.credit {
+                row.array(3);
+                row.uint(partner);
+                row.bin(&click_id);
+                row.uint(SHARE_PPM);
+            }
+            row.bin(&decision.explain);
+            row.bin(&decision.config_hash);
+        });
+    }
+
+    fn report_row(
+        &mut self,
+        record: &Record<'_>,
+        conversion_id: Id,
+        effect: Effect,
+        at: Context<'_>,
+    ) {
+        self.outcomes.row(Table::Reports, self.chain, Some(at.bytes), |row| {
+            row.array(9);
+            row.bin(&record.event_id);
+            row.bin(&conversion_id);
+            row.uint(record.brand);
+            row.uint(at.accept_ms);
+            row.uint(record.trust as u64);
+            row.uint(record.source);
+            row.str(effect.code());
+            row.uint(at.producer);
+        });
+    }
+
+    fn rejection_row(
+        &mut self,
+        record: &Record<'_>,
+        report: &Conversion<'_>,
+        reason: &str,
+        at: Context<'_>,
+    ) {
+        self.outcomes.row(Table::Rejections, self.chain, Some(at.bytes), |row| {
+            row.array(7);
+            row.bin(&record.event_id);
+            row.uint(record.brand);
+            row.uint(report.program);
+            row.uint(at.accept_ms);
+            row.uint(record.source);
+            row.str(reason);
+        });
+    }
+}
+
+/// Takes a further report of an order in; returns its effect, and whether the decision must be
+/// looked at again. A conflicting report changes nothing.
+fn take_in(order: &mut Order, record: &Record<'_>, report: &Conversion<'_>) -> (Effect, bool) {
+    let later = Content::of(report);
+    let names_click = later.click_id.is_some();
+    let (effect, adds_content) = match order.content(record.trust) {
+        Some(first) if first.contradicts(&later) => return (Effect::Conflict, false),
+        Some(first) => {
+            let adds_click = first.click_id.is_none() && names_click;
+            first.click_id = first.click_id.or(later.click_id);
+            (Effect::Repeat, adds_click)
+        }
+        missing => {
+            *missing = Some(later);
+            (Effect::Merged, true)
+        }
+    };
+    let mut adds_identifiers = false;
+    if report.flags & flags::CONSENT_DENIED == 0 {
+        adds_identifiers = order.add_identifiers(report.identifiers.iter());
+    }
+    if effect == Effect::Merged {
+        let denied = order.flags & report.flags & flags::CONSENT_DENIED;
+        order.flags = ((order.flags | report.flags) & !flags::CONSENT_DENIED) | denied;
+    }
+    (effect, adds_content || adds_identifiers)
+}
+
+/// The identifiers seen together in a report, the click it names among them.
+fn seen_with<'a>(report: &Conversion<'a>) -> impl Iterator<Item = Identifier> + 'a {
+    let named = report.click_id.map(|digest| Identifier { kind: IdentifierType::Click, digest });
+    report.identifiers.iter().chain(named)
+}
+
+/// Digest of what a decision says to the outside; the explanation may differ.
+fn fingerprint(order: &Order, decision: &Decision) -> Id {
+    let (amount_minor, currency) = order.money();
+    let (partner, click_id) = decision.credit.unwrap_or_default();
+    let reason = decision.reason.map_or("", |reason| reason.code());
+    plain_digest(&[
+        reason.as_bytes(),
+        &partner.to_le_bytes(),
+        &click_id,
+        &amount_minor.to_le_bytes(),
+        currency.as_bytes(),
+        &order.flags.to_le_bytes(),
+    ])
+}

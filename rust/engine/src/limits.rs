@@ -1,0 +1,144 @@
+//! Every bound of the engine, with its reason and what happens at the bound.
+
+/// Milliseconds in a minute.
+pub const MINUTE_MS: u64 = 60_000;
+/// Milliseconds in an hour.
+pub const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// Milliseconds in a day.
+pub const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Bytes of a frame, header included. Bounds what one read can make the engine hold; a larger
+/// frame is refused with `frame_too_large`.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Records of a frame: the count is checked before anything is allocated for them.
+pub const FRAME_RECORDS_MAX: usize = 1024;
+/// Bytes of a record. Larger than any honest event, small enough that a frame holds 32 of them.
+pub const RECORD_BYTES_MAX: usize = 32 * 1024;
+/// Identifiers in one record, as many as the largest systems of the field take.
+pub const RECORD_IDENTIFIERS_MAX: usize = 20;
+/// Entries of a `params` map: sub ids, utm values and forwarded parameters, twice over.
+pub const RECORD_PARAMS_MAX: usize = 64;
+/// Items of one order; the record's size bounds the rest.
+pub const RECORD_ITEMS_MAX: usize = 256;
+/// Entries a control value may hold, over all levels: long lists travel in chunks.
+pub const VALUE_ENTRIES_MAX: usize = 4096;
+/// Levels of nesting in a control value: a reader without recursion needs a fixed stack.
+pub const VALUE_DEPTH_MAX: usize = 8;
+/// The largest time on the wire: a click id has room for 48 bits of milliseconds.
+pub const TIME_MS_MAX: u64 = (1 << 48) - 1;
+/// The largest brand, program, partner, link or type number: what an SQL integer key can hold.
+pub const NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// How far a record's accept time may lie behind the engine's time: the age at which an edge
+/// gives up its spool. An older one is moved up to the bound.
+pub const SPOOL_AGE_MAX_MS: u64 = DAY_MS;
+/// How far a record's accept time may lie ahead of the engine's time: clocks of one site.
+pub const ACCEPT_AHEAD_MAX_MS: u64 = 2_000;
+/// How far a caller's claim may lie after the accept time, and how long after a conversion an
+/// explicitly named click may have been made: the clock of a caller nobody administers.
+pub const CLAIM_SKEW_MAX_MS: u64 = 5 * MINUTE_MS;
+
+/// The click window of a program of which no terms are known: the field's usual 30 days.
+pub const WINDOW_DEFAULT_MS: u64 = 30 * DAY_MS;
+/// The longest click window; a longer one in a program's terms counts as this.
+pub const WINDOW_MAX_MS: u64 = 400 * DAY_MS;
+/// How much later than it happened a conversion may be reported and still find everything as it
+/// was: orders uploaded once a week. Clicks and identifiers are kept that much longer.
+pub const REPORT_DELAY_MAX_MS: u64 = 7 * DAY_MS;
+/// How long a click stays readable after its window: late reports, late frames, skewed claims.
+pub const CLICK_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS + CLAIM_SKEW_MAX_MS;
+/// Live clicks of one brand. At the bound the click that expires first is evicted; a
+/// conversion that names it later is answered `click_evicted`.
+pub const CLICKS_LIVE_MAX: usize = 10_000_000;
+/// Ids of clicks that expired or were evicted, kept to say why. The oldest are forgotten
+/// first; a conversion that names a forgotten one is answered `click_unknown`.
+pub const CLICKS_GONE_MAX: usize = 262_144;
+
+/// How long an order is remembered after its first report, so that a repeat is recognised.
+pub const ORDER_AGE_MAX_MS: u64 = 400 * DAY_MS;
+/// Orders of one brand. At the bound the oldest is forgotten; its repeat counts as new.
+pub const ORDERS_MAX: usize = 10_000_000;
+/// Identifiers kept for one order over all its reports; the strongest are kept.
+pub const ORDER_IDENTIFIERS_MAX: usize = 20;
+
+/// How long an event id is remembered: twice the longest time a frame can be on its way.
+pub const RECENT_EVENT_AGE_MAX_MS: u64 = 2 * SPOOL_AGE_MAX_MS;
+/// Event ids remembered for one brand, clicks apart. At the bound the oldest are forgotten:
+/// their frames' sequences still guard against a repeat.
+pub const RECENT_EVENTS_MAX: usize = 4_000_000;
+
+/// How long a silent producer's sequences are remembered.
+pub const PRODUCER_IDLE_MAX_MS: u64 = 2 * SPOOL_AGE_MAX_MS;
+/// Producers remembered; one is one boot of an edge process. The longest idle goes first.
+pub const PRODUCERS_MAX: usize = 4096;
+/// Separate ranges of one producer. At the bound the lowest range is forgotten, never a gap
+/// filled: event ids still guard against a repeat, and nothing unseen counts as seen.
+pub const PRODUCER_RANGES_MAX: usize = 1024;
+
+/// Brands of one partition. A frame for one more is quarantined with `brands_max`.
+pub const BRANDS_MAX: usize = 65_536;
+/// Programs, and event types, of one brand. A control for one more is not applied.
+pub const PROGRAMS_MAX: usize = 65_536;
+/// Enrolments of one brand. A control for one more is not applied.
+pub const ENROLMENTS_MAX: usize = 4_000_000;
+
+/// Live neighbours an identifier may have; with one more it is a hub, neither read nor crossed.
+pub const NEIGHBOURS_MAX: usize = 48;
+/// Clicks kept at one identifier; the newest are kept.
+pub const NODE_CLICKS_MAX: usize = 64;
+/// Identifiers of one observation that are linked; the strongest are taken.
+pub const OBSERVATION_IDENTIFIERS_MAX: usize = 8;
+/// Identifiers one decision may reach; it stops there and says `truncated`.
+pub const MEMBERS_MAX: usize = 64;
+/// Candidate clicks an explanation names; the newest are named and the rest counted.
+pub const CANDIDATES_EXPLAINED_MAX: usize = 100;
+/// How long an identifier is kept after its links have died, so that no late record misses it.
+pub const IDENTIFIER_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS;
+
+/// Bytes of one identifier's value before it is digested; a longer one is blocked.
+pub const IDENTIFIER_BYTES_MAX: usize = 1024;
+/// Bytes of an e-mail address (RFC 5321, 4.5.3.1.3).
+pub const EMAIL_BYTES_MAX: usize = 254;
+/// Fewest digits of an international telephone number, country code included.
+pub const PHONE_DIGITS_MIN: usize = 7;
+/// Most digits of an international telephone number (E.164).
+pub const PHONE_DIGITS_MAX: usize = 15;
+
+/// The bounds of state that a test sets lower, so that each can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See [`CLICKS_LIVE_MAX`].
+    pub clicks_live_max: usize,
+    /// See [`CLICKS_GONE_MAX`].
+    pub clicks_gone_max: usize,
+    /// See [`ORDERS_MAX`].
+    pub orders_max: usize,
+    /// See [`RECENT_EVENTS_MAX`].
+    pub recent_events_max: usize,
+    /// See [`PRODUCERS_MAX`].
+    pub producers_max: usize,
+    /// See [`PRODUCER_RANGES_MAX`].
+    pub producer_ranges_max: usize,
+    /// See [`BRANDS_MAX`].
+    pub brands_max: usize,
+    /// See [`PROGRAMS_MAX`].
+    pub programs_max: usize,
+    /// See [`ENROLMENTS_MAX`].
+    pub enrolments_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clicks_live_max: CLICKS_LIVE_MAX,
+            clicks_gone_max: CLICKS_GONE_MAX,
+            orders_max: ORDERS_MAX,
+            recent_events_max: RECENT_EVENTS_MAX,
+            producers_max: PRODUCERS_MAX,
+            producer_ranges_max: PRODUCER_RANGES_MAX,
+            brands_max: BRANDS_MAX,
+            programs_max: PROGRAMS_MAX,
+            enrolments_max: ENROLMENTS_MAX,
+        }
+    }
+}

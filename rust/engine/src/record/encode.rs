@@ -1,0 +1,129 @@
+//! Records back to bytes: what the edge's own encoder must agree with.
+
+use super::{Body, Click, Conversion, Identifiers, Money, Params, Record};
+use crate::identity::Identifier;
+use crate::msgpack::Writer;
+
+impl Record<'_> {
+    /// The record's bytes, every value in its shortest form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.array(8);
+        writer.uint(self.kind() as u64);
+        writer.bin(&self.event_id);
+        writer.uint(self.brand);
+        writer.uint(self.accept_ms);
+        writer.optional(self.claim_ms, Writer::uint);
+        writer.uint(self.trust as u64);
+        writer.uint(self.source);
+        writer.array(super::fields::of(self.kind()).len());
+        write_body(&mut writer, &self.body);
+        writer.bytes
+    }
+}
+
+fn write_body(writer: &mut Writer, body: &Body<'_>) {
+    match body {
+        Body::Click(click) => write_click(writer, click),
+        Body::PageView(page) => {
+            writer.uint(page.program);
+            writer.optional(page.url, Writer::str);
+            writer.uint(page.flags);
+            writer.raw(page.identifiers.0);
+            writer.raw(page.client.0);
+        }
+        Body::Identify(identify) => {
+            writer.uint(identify.program);
+            writer.uint(identify.flags);
+            writer.raw(identify.identifiers.0);
+            writer.raw(identify.client.0);
+        }
+        Body::Conversion(conversion) => write_conversion(writer, conversion),
+        Body::Control(control) => {
+            writer.str(control.object);
+            writer.uint(control.number);
+            writer.uint(control.revision);
+            writer.raw(control.value);
+        }
+        Body::Decision(decision) => {
+            writer.str(decision.action);
+            writer.bin(&decision.subject);
+            writer.raw(decision.params.0);
+        }
+        Body::Erasure(erasure) => {
+            writer.str(erasure.scope);
+            writer.raw(erasure.identifiers.0);
+        }
+        Body::Tick => {}
+    }
+}
+
+fn write_click(writer: &mut Writer, click: &Click<'_>) {
+    writer.uint(click.program);
+    writer.uint(click.partner);
+    writer.uint(click.link);
+    writer.uint(click.flags);
+    writer.raw(click.identifiers.0);
+    writer.raw(click.params.0);
+    writer.raw(click.client.0);
+}
+
+fn write_conversion(writer: &mut Writer, conversion: &Conversion<'_>) {
+    writer.bin(&conversion.conversion_id);
+    writer.uint(conversion.program);
+    writer.uint(conversion.event_type);
+    writer.optional(conversion.order_id, Writer::str);
+    writer.str(conversion.line);
+    writer.uint(conversion.flags);
+    writer.optional(conversion.click_id, |writer, id| writer.bin(&id));
+    writer.raw(conversion.identifiers.0);
+    write_money(writer, &conversion.money);
+    writer.optional(conversion.promo_code, Writer::str);
+    writer.optional(conversion.customer_status, Writer::str);
+    writer.raw(conversion.items.0);
+    writer.raw(conversion.params.0);
+    writer.raw(conversion.client.0);
+    writer.optional(conversion.refused, Writer::str);
+}
+
+fn write_money(writer: &mut Writer, money: &Money<'_>) {
+    writer.array(5);
+    writer.int(money.amount_minor);
+    writer.str(money.currency);
+    writer.optional(money.discount_minor, Writer::int);
+    writer.optional(money.tax_minor, Writer::int);
+    writer.optional(money.shipping_minor, Writer::int);
+}
+
+impl<'a> Identifiers<'a> {
+    /// The wire form of a list of identifiers, put into `buffer`.
+    pub fn encode(list: &[Identifier], buffer: &'a mut Vec<u8>) -> Self {
+        let mut writer = Writer::new();
+        writer.array(list.len());
+        for identifier in list {
+            writer.array(2);
+            writer.uint(identifier.kind as u64);
+            writer.bin(&identifier.digest);
+        }
+        *buffer = writer.bytes;
+        Self(buffer)
+    }
+
+    /// No identifiers.
+    pub const NONE: Identifiers<'static> = Identifiers(&[0x90]);
+}
+
+impl Params<'_> {
+    /// No parameters.
+    pub const NONE: Params<'static> = Params(&[0x80]);
+}
+
+impl super::Client<'_> {
+    /// A client of which nothing is known.
+    pub const NONE: super::Client<'static> = super::Client(&[0x93, 0xc0, 0xc0, 0xc0]);
+}
+
+impl super::Items<'_> {
+    /// No items.
+    pub const NONE: super::Items<'static> = super::Items(&[0x90]);
+}

@@ -1,0 +1,173 @@
+//! Snapshots: the state as bytes, the same bytes for the same state.
+//!
+//! Little endian: magic `HWSNAP\0\0`, version u16, partition u16, position (two u64), engine
+//! time u64, chain digest (32 bytes), producers, then the brands in order of their numbers, each
+//! a section with its length, and a BLAKE2b-256 of everything before it. Every list is sorted;
+//! what follows from the rest (orders of expiry) is left out and rebuilt.
+
+mod bytes;
+mod section;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::{Digest, Position};
+use crate::error::Error;
+use crate::identity::index::{Index, Node};
+use crate::identity::Identifier;
+use crate::state::brand::{Brand, Gone, LiveClick};
+use crate::state::controls::Controls;
+use crate::state::cow::CowMap;
+use crate::state::due::{Due, DueMap};
+use crate::state::orders::Order;
+use crate::state::producers::{Producer, Producers};
+use crate::state::ranges::Ranges;
+use crate::Id;
+
+use bytes::{Input, Output};
+
+const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
+/// The version this build writes and reads.
+pub const VERSION: u16 = 1;
+const CHECKSUM_BYTES: usize = 32;
+
+/// What a snapshot holds of one brand, shared with the engine until it changes.
+#[derive(Clone, Debug)]
+pub struct BrandView {
+    controls: Arc<Controls>,
+    clicks: CowMap<Id, Due<LiveClick>>,
+    gone: CowMap<Id, Due<Gone>>,
+    orders: CowMap<Id, Due<Order>>,
+    recent: CowMap<Id, Due<()>>,
+    nodes: CowMap<Identifier, Node>,
+}
+
+impl From<&Brand> for BrandView {
+    fn from(brand: &Brand) -> Self {
+        Self {
+            controls: Arc::clone(&brand.controls),
+            clicks: brand.clicks.entries().clone(),
+            gone: brand.gone.entries().clone(),
+            orders: brand.orders.entries().clone(),
+            recent: brand.recent.entries().clone(),
+            nodes: brand.index.nodes().clone(),
+        }
+    }
+}
+
+impl BrandView {
+    pub(crate) fn into_brand(self) -> Brand {
+        Brand {
+            controls: self.controls,
+            clicks: DueMap::from_entries(self.clicks),
+            gone: DueMap::from_entries(self.gone),
+            orders: DueMap::from_entries(self.orders),
+            recent: DueMap::from_entries(self.recent),
+            index: Index::from_nodes(self.nodes),
+        }
+    }
+}
+
+/// The state at one position, unaffected by what the engine does afterwards.
+#[derive(Clone, Debug)]
+pub struct SnapshotView {
+    pub(crate) partition: u16,
+    pub(crate) position: Position,
+    pub(crate) time_ms: u64,
+    pub(crate) digest: Digest,
+    pub(crate) producers: Producers,
+    pub(crate) brands: BTreeMap<u64, BrandView>,
+}
+
+impl SnapshotView {
+    /// The snapshot's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Output::default();
+        out.raw(&MAGIC);
+        out.u16(VERSION);
+        out.u16(self.partition);
+        out.u64(self.position.0);
+        out.u64(self.position.1);
+        out.u64(self.time_ms);
+        out.raw(&self.digest);
+        out.count(self.producers.by_number.len());
+        for (number, producer) in &self.producers.by_number {
+            write_producer(&mut out, *number, producer);
+        }
+        out.count(self.brands.len());
+        for (number, brand) in &self.brands {
+            out.u64(*number);
+            out.section(|out| section::write(out, brand));
+        }
+        let checksum = checksum(&out.bytes);
+        out.raw(&checksum);
+        out.bytes
+    }
+}
+
+fn write_producer(out: &mut Output, number: u64, producer: &Producer) {
+    out.u64(number);
+    out.u64(producer.last_ms);
+    out.count(producer.ranges.as_slice().len());
+    for (first, last) in producer.ranges.as_slice() {
+        out.u64(*first);
+        out.u64(*last);
+    }
+}
+
+fn checksum(bytes: &[u8]) -> Digest {
+    let hash = blake2b_simd::Params::new().hash_length(CHECKSUM_BYTES).hash(bytes);
+    let mut digest = [0; CHECKSUM_BYTES];
+    for (to, from) in digest.iter_mut().zip(hash.as_bytes()) {
+        *to = *from;
+    }
+    digest
+}
+
+/// Reads a snapshot.
+///
+/// # Errors
+/// [`Error::Snapshot`]: `damaged`, `unknown_version` or `wrong_partition`.
+pub fn decode(partition: u16, bytes: &[u8]) -> Result<SnapshotView, Error> {
+    let damaged = Error::Snapshot("damaged");
+    let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(damaged.clone())?;
+    if checksum(content) != *sum {
+        return Err(damaged);
+    }
+    let mut input = Input::new(content);
+    if input.array()? != MAGIC {
+        return Err(damaged);
+    }
+    if input.u16()? != VERSION {
+        return Err(Error::Snapshot("unknown_version"));
+    }
+    if input.u16()? != partition {
+        return Err(Error::Snapshot("wrong_partition"));
+    }
+    let position = (input.u64()?, input.u64()?);
+    let time_ms = input.u64()?;
+    let digest = input.array()?;
+    let mut producers = Producers::default();
+    for _ in 0..input.count()? {
+        let (number, producer) = read_producer(&mut input)?;
+        producers.by_number.insert(number, producer);
+    }
+    let mut brands = BTreeMap::new();
+    for _ in 0..input.count()? {
+        let number = input.u64()?;
+        brands.insert(number, input.section(section::read)?);
+    }
+    input.finish()?;
+    Ok(SnapshotView { partition, position, time_ms, digest, producers, brands })
+}
+
+fn read_producer(input: &mut Input<'_>) -> Result<(u64, Producer), Error> {
+    let number = input.u64()?;
+    let last_ms = input.u64()?;
+    let mut ranges = Vec::new();
+    for _ in 0..input.count()? {
+        ranges.push((input.u64()?, input.u64()?));
+    }
+    let ranges = Ranges::from_sorted(ranges).ok_or(Error::Snapshot("damaged"))?;
+    Ok((number, Producer { ranges, last_ms }))
+}

@@ -1,0 +1,113 @@
+//! What is remembered of an order: enough to tell a repeat from a conflict, to merge the
+//! reports of server and browser, and to decide again.
+
+use crate::identity::digest::plain_digest;
+use crate::identity::Identifier;
+use crate::limits::ORDER_IDENTIFIERS_MAX;
+use crate::record::{Conversion, Trust};
+use crate::Id;
+
+/// What makes two reports of one order from one side the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Digest of amount, currency, items and promotion code.
+    pub digest: Id,
+    /// The amount, in minor units.
+    pub amount_minor: i64,
+    /// The currency.
+    pub currency: Box<str>,
+    /// The click the report names.
+    pub click_id: Option<Id>,
+}
+
+impl Content {
+    /// The content of a report.
+    pub fn of(report: &Conversion<'_>) -> Self {
+        let promo_code = report.promo_code.unwrap_or_default();
+        let digest = plain_digest(&[
+            &report.money.amount_minor.to_le_bytes(),
+            report.money.currency.as_bytes(),
+            report.items.0,
+            promo_code.as_bytes(),
+        ]);
+        Self {
+            digest,
+            amount_minor: report.money.amount_minor,
+            currency: report.money.currency.into(),
+            click_id: report.click_id,
+        }
+    }
+
+    /// Whether `later` contradicts this report. A click id may be added or left out: it is an
+    /// identifier; another one is another claim.
+    pub fn contradicts(&self, later: &Self) -> bool {
+        let other_click = match (self.click_id, later.click_id) {
+            (Some(first), Some(second)) => first != second,
+            _ => false,
+        };
+        other_click || self.digest != later.digest
+    }
+}
+
+/// One order, over all its reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The program's number.
+    pub program: u64,
+    /// The event type's number.
+    pub event_type: u64,
+    /// The brand's order number.
+    pub order_id: Option<Box<str>>,
+    /// The part of the order.
+    pub line: Box<str>,
+    /// Accept time of the first report, milliseconds.
+    pub accept_ms: u64,
+    /// When it happened, by the first report, milliseconds; every decision is at this time.
+    pub occurred_ms: u64,
+    /// Flags over all reports.
+    pub flags: u64,
+    /// What the server reported.
+    pub server: Option<Content>,
+    /// What the browser reported.
+    pub browser: Option<Content>,
+    /// Identifiers over all reports, the strongest first.
+    pub identifiers: Vec<Identifier>,
+    /// How often the decision changed; 1 at first.
+    pub revision: u64,
+    /// Digest of the decision in force.
+    pub decision: Id,
+}
+
+impl Order {
+    /// The content reported with a trust.
+    pub fn content(&mut self, trust: Trust) -> &mut Option<Content> {
+        match trust {
+            Trust::Server => &mut self.server,
+            Trust::Browser => &mut self.browser,
+        }
+    }
+
+    /// Amount in minor units and currency: the server's word first.
+    pub fn money(&self) -> (i64, &str) {
+        let content = self.server.as_ref().or(self.browser.as_ref());
+        content.map_or((0, ""), |content| (content.amount_minor, &content.currency))
+    }
+
+    /// The clicks the reports name: the browser's word first.
+    pub fn named_clicks(&self) -> Vec<Id> {
+        let reports = [&self.browser, &self.server].into_iter().flatten();
+        let mut clicks: Vec<Id> = reports.filter_map(|content| content.click_id).collect();
+        clicks.dedup();
+        clicks
+    }
+
+    /// Adds identifiers; returns whether any was new and kept.
+    pub fn add_identifiers(&mut self, identifiers: impl Iterator<Item = Identifier>) -> bool {
+        let before = self.identifiers.clone();
+        self.identifiers.extend(identifiers);
+        self.identifiers.sort_unstable();
+        self.identifiers.dedup();
+        self.identifiers.truncate(ORDER_IDENTIFIERS_MAX);
+        self.identifiers != before
+    }
+}

@@ -1,0 +1,65 @@
+//! Snapshots: the same state, the same bytes; damage is refused.
+
+use headwater_engine::{Engine, Error, Options};
+
+use crate::common::*;
+
+/// A world with something in every part of its state.
+fn full() -> World {
+    let mut world = World::default();
+    world.push(head(90, T0).program(DAY, 1));
+    world.push(head(91, T0).control("event_type", 2, 1, &[("kind", "sale".into())]));
+    world.push(head(92, T0).enrolment(3, "active", 1));
+    world.push(head(99, T0).click(3, &[(VISITOR, 1)]));
+    let now = T0 + 10 * DAY;
+    world.at(now).push(head(100, now).click(3, &[(VISITOR, 4)]));
+    world.push(head(101, now).browser().identify(&[(VISITOR, 4), (CUSTOMER, 5)]));
+    world.push(head(1, now).sale(&sale(1).click(100).by(CUSTOMER, 5)));
+    world.push(head(2, now).browser().sale(&sale(1).by(VISITOR, 4)));
+    world.push(head(3, now).brand(2).sale(&sale(2).by(VISITOR, 4)));
+    world.push_frame(&frame(3, 40, &[head(8, now).tick()]));
+    world
+}
+
+#[test]
+fn a_snapshot_is_restored_to_the_same_state() {
+    let world = full();
+    let bytes = world.engine.view().to_bytes();
+    let again = Engine::restore(0, &bytes, Options::default()).unwrap();
+    assert_eq!(again.view().to_bytes(), bytes);
+    assert_eq!(again.position(), world.engine.position());
+    assert_eq!(again.time_ms(), world.engine.time_ms());
+    assert_eq!(again.chain_digest(), world.engine.chain_digest());
+    assert_eq!(again.stats(), world.engine.stats());
+    assert!(again.stats().values().all(|size| *size > 0), "{:?}", again.stats());
+}
+
+#[test]
+fn a_view_keeps_what_it_saw_while_the_engine_moves_on() {
+    let mut world = full();
+    let view = world.engine.view();
+    let before = view.to_bytes();
+    world.push(head(200, world.ms).click(3, &[(VISITOR, 4)]));
+    world.push(head(201, world.ms).identify(&[(VISITOR, 4), (CUSTOMER, 5), (EMAIL, 6)]));
+    assert_eq!(view.to_bytes(), before);
+    assert_ne!(world.engine.view().to_bytes(), before);
+}
+
+#[test]
+fn a_snapshot_damaged_in_any_byte_or_cut_short_is_refused() {
+    let bytes = full().engine.view().to_bytes();
+    let restore = |bytes: &[u8]| Engine::restore(0, bytes, Options::default()).map(|_| ());
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x40;
+        assert_eq!(restore(&damaged), Err(Error::Snapshot("damaged")), "byte {at}");
+        assert_eq!(restore(&bytes[..at]), Err(Error::Snapshot("damaged")), "cut at {at}");
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_partition_is_refused() {
+    let bytes = full().engine.view().to_bytes();
+    let elsewhere = Engine::restore(1, &bytes, Options::default()).map(|_| ());
+    assert_eq!(elsewhere, Err(Error::Snapshot("wrong_partition")));
+}

@@ -1,0 +1,9 @@
+"""Fixtures for every suite."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# The tools the suites share are modules of this folder.
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,299 @@
+"""One part away, or two: who is still answered, and with what."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from system_tools import System, ValkeyServer, load, valkey, wait_for
+
+SALE = {"program": "demo", "event": "sale", "amount": "10.00", "currency": "EUR"}
+
+
+@contextlib.contextmanager
+def system_on(server: ValkeyServer, tmp_path: Path) -> Iterator[System]:
+    system = System(tmp_path, environment={"HEADWATER_REDIS_URL": server.url})
+    with system:
+        yield system
+
+
+@contextlib.contextmanager
+def ledger_locked(system: System) -> Iterator[None]:
+    """Another process' write transaction, held: nothing can be committed."""
+    path = system.settings.data / "ledger.sqlite"
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # The matcher's next call has to stall before its heartbeat says so.
+        time.sleep(4.0)
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def test_only_redis_down_conversions_are_taken_and_decided_later(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
+        scene = system.program()
+        server.kill()
+        time.sleep(0.5)
+        assert system.edge("GET", f"/c/{scene.codes[0]}").status == 302
+        answer = system.edge(
+            "POST", "/v1/conversions", {**SALE, "order_id": "A", "customer_id": "c"}, scene.key
+        )
+        assert answer.status == 202
+        location = answer.headers["Location"]
+        server.start()
+        wait_for(
+            lambda: system.edge("GET", location, key=scene.key).status == 200,
+            20,
+            "the decision is there when Redis is back",
+        )
+
+
+def test_only_the_ledger_down_conversions_are_taken(tmp_path: Path) -> None:
+    with System(tmp_path) as system:
+        scene = system.program()
+        with ledger_locked(system):
+            assert system.edge("GET", f"/c/{scene.codes[0]}").status == 302
+            answer = system.edge(
+                "POST", "/v1/conversions", {**SALE, "order_id": "A", "customer_id": "c"}, scene.key
+            )
+            assert answer.status == 202
+        location = answer.headers["Location"]
+        wait_for(
+            lambda: system.edge("GET", location, key=scene.key).status == 200, 30, "it is decided"
+        )
+
+
+def test_both_down_redirects_go_on_and_conversions_are_sent_away(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
+        scene = system.program()
+        with ledger_locked(system):
+            server.kill()
+            time.sleep(0.5)
+            assert system.edge("GET", f"/c/{scene.codes[0]}").status == 302
+            answer = system.edge(
+                "POST", "/v1/conversions", {**SALE, "order_id": "A", "customer_id": "c"}, scene.key
+            )
+            assert answer.status == 503
+            assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_an_edge_starts_and_redirects_with_everything_else_down(tmp_path: Path) -> None:
+    """The links are in a local file: a cold start needs neither Redis nor ledger nor console."""
+    with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
+        scene = system.program()
+        config_file = system.settings.data / "edge"
+        wait_for(lambda: any(config_file.glob("*")), 10, "the edge has kept its links")
+        time.sleep(1.5)
+        server.kill()
+        for pid in [*system.pids("headwater matcher"), *system.pids("headwater console")]:
+            os.kill(pid, signal.SIGSTOP)
+        before = system.pids("headwater edge")
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(
+            lambda: len(set(system.pids("headwater edge")) - set(before)) == 2, 20, "new edges"
+        )
+
+        def redirects() -> bool:
+            with contextlib.suppress(OSError):
+                return system.edge("GET", f"/c/{scene.codes[0]}").status == 302
+            return False
+
+        wait_for(redirects, 20, "a redirect by an edge that never saw Redis")
+
+
+def test_flushall_is_noticed_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
+        scene = system.program()
+        with load(scene, clicks=1_000_000, rate=500, seed=3) as traffic:
+            for _ in range(3):
+                time.sleep(1.0)
+                flush(server)
+            time.sleep(2.0)
+        system.wait_committed(traffic.tally.answered)
+        assert system.faults(traffic.tally) == []
+        assert len(system.events("redis generation changed")) >= 3
+
+
+def flush(server: ValkeyServer) -> None:
+    import redis
+
+    with contextlib.closing(redis.Redis.from_url(server.url)) as client:
+        client.flushall()
+
+
+def test_an_older_aof_restored_is_noticed_and_nothing_is_lost(tmp_path: Path) -> None:
+    with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
+        scene = system.program()
+        kept = tmp_path / "kept"
+        with load(scene, clicks=1_000_000, rate=500, seed=4) as traffic:
+            time.sleep(1.0)
+            shutil.copytree(server.folder / "appendonlydir", kept)
+            time.sleep(1.0)
+            server.kill()
+            shutil.rmtree(server.folder / "appendonlydir")
+            shutil.copytree(kept, server.folder / "appendonlydir")
+            server.start()
+            time.sleep(2.0)
+        system.wait_committed(traffic.tally.answered)
+        assert system.faults(traffic.tally) == []
+        assert system.events("redis generation changed")
+
+
+def test_a_stopped_matcher_is_fenced_and_its_files_are_not_used(tmp_path: Path) -> None:
+    """Stopped past its lease, another takes over; continued, the first finds it out and ends."""
+    with System(tmp_path, environment={"HEADWATER_LEASE_MS": "1000"}) as system:
+        scene = system.program()
+        with load(scene, clicks=1_000_000, rate=300, seed=5) as traffic:
+            time.sleep(1.0)
+            (stopped,) = system.pids("headwater matcher")
+            os.kill(stopped, signal.SIGSTOP)
+            second = second_matcher(system)
+            try:
+                answered = traffic.tally.answered
+                system.wait_committed(answered, 30)
+                os.kill(stopped, signal.SIGCONT)
+                wait_for(lambda: system.events("fenced"), 20, "the first one says it is fenced")
+                time.sleep(1.0)
+            finally:
+                second.terminate()
+                second.wait(30)
+        system.wait_committed(traffic.tally.answered)
+        assert system.faults(traffic.tally) == []
+        assert verify(system) == 0
+
+
+def second_matcher(system: System):  # type: ignore[no-untyped-def]
+    import subprocess
+    import sys
+
+    from headwater.ops.supervisor import environment_of
+
+    environment = {**os.environ, **environment_of(system.settings), "HEADWATER_LEASE_MS": "1000"}
+    with system.log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "headwater", "matcher"], env=environment, stderr=log
+        )
+
+
+def verify(system: System) -> int:
+    from headwater.ops.verify import run_verify
+
+    return run_verify(system.settings)
+
+
+def test_a_poison_frame_is_set_aside_and_the_replay_honors_it(tmp_path: Path) -> None:
+    """A frame that ends the engine twice is quarantined; what comes after it is matched."""
+    import redis
+
+    from headwater import _core, ids
+    from headwater.model.records import (
+        NO_CLIENT,
+        ClickBody,
+        Kind,
+        Record,
+        Source,
+        Trust,
+        encode,
+    )
+
+    poison = ids.event_id(int(time.time() * 1000))
+    environment = {"HEADWATER_FAULT_PANIC": poison.hex()}
+    with valkey(tmp_path) as server:
+        environment["HEADWATER_REDIS_URL"] = server.url
+        with System(tmp_path, environment=environment) as system:
+            scene = system.program()
+            body = ClickBody(1, 1, 1, 0, (), {}, NO_CLIENT)
+            record = Record(
+                Kind.CLICK, poison, 1, int(time.time() * 1000), None, Trust.SERVER, Source.S2S, body
+            )
+            frame = _core.encode_frame(1, ids.producer_id(), 1, [encode(record)])
+            with contextlib.closing(redis.Redis.from_url(server.url)) as client:
+                client.xadd("hw:in:1", {"f": frame})
+                client.xadd("hw:in:1", {"f": b"not a frame at all"})
+            wait_for(lambda: len(system.events("engine panicked")) >= 2, 30, "it panicked twice")
+            with load(scene, clicks=500, rate=0, seed=6) as traffic:
+                wait_for(lambda: traffic.tally.answered >= 500, 60, "load")
+            system.wait_committed(traffic.tally.answered)
+            assert system.faults(traffic.tally) == []
+            assert verify(system) == 0
+            assert 'headwater_frames_quarantined_total{reason="bad_checksum"} 1' in (
+                system.console.text("/metrics")
+            )
+
+
+def test_an_unsafe_redis_is_refused_with_what_mends_it(tmp_path: Path) -> None:
+    server = ValkeyServer(tmp_path, options=("--appendfsync", "everysec"))
+    server.start()
+    try:
+        system = System(tmp_path, environment={"HEADWATER_REDIS_URL": server.url})
+        with pytest.raises(AssertionError, match="CONFIG SET appendfsync always"):
+            system.start()
+        system.kill()
+        system.start("--allow-unsafe-redis")
+        assert b"unsafe" in system.edge("GET", "/readyz").body
+        system.kill()
+    finally:
+        server.kill()
+
+
+def test_configuration_cannot_split(tmp_path: Path) -> None:
+    """The console is killed at random while objects are made; each that was stored arrives once,
+    and every link it answered for redirects.
+    """
+    with System(tmp_path) as system:
+        scene = system.program()
+        stop = threading.Event()
+        codes: list[str] = []
+
+        def make_links() -> None:
+            from headwater.errors import HeadwaterError
+
+            number = 0
+            while not stop.is_set():
+                number += 1
+                with contextlib.suppress(HeadwaterError):
+                    link = system.console.post(
+                        "/v1/links",
+                        {"program_id": "prg_1", "partner_id": "prt_1", "code": f"made-{number}"},
+                    )
+                    codes.append(link["code"])
+
+        maker = threading.Thread(target=make_links)
+        maker.start()
+        for _ in range(3):
+            time.sleep(1.0)
+            wait_for(lambda: system.pids("headwater console"), 20, "console runs")
+            os.kill(system.pids("headwater console")[0], signal.SIGKILL)
+        time.sleep(3.0)
+        stop.set()
+        maker.join()
+        assert len(codes) > 10
+        for code in codes:
+            assert system.edge("HEAD", f"/c/{code}").status == 302
+        path = system.settings.data / "ledger.sqlite"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+
+            def waiting() -> int:
+                row = connection.execute(
+                    "SELECT count(*) FROM config_outbox WHERE NOT appended OR NOT committed"
+                ).fetchone()
+                return int(row[0])
+
+            wait_for(lambda: waiting() == 0, 20, "every change is on the log and committed")
+            links = connection.execute("SELECT code FROM links").fetchall()
+        for (code,) in links:
+            assert system.edge("HEAD", f"/c/{code}").status == 302
+        assert scene.codes[0] in {code for (code,) in links}

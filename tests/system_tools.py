@@ -1,0 +1,301 @@
+"""A whole system under test: real processes on free loopback ports, ended by their own pids."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.progress import Progress
+
+from headwater.config import Config
+from headwater.journal import redis_server
+from headwater.ledger.census import census
+from headwater.ledger.engine import open_ledger
+from headwater.ops.client import ConsoleClient
+from headwater.ops.demo_report import check
+from headwater.ops.demo_traffic import Scene, Tally, Traffic
+
+READY_S = 60.0
+COMMITTED_S = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Answer:
+    """Status, headers and body of one request."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class System:
+    """`headwater up` on a folder of its own; may be killed and started again on it."""
+
+    def __init__(self, folder: Path, *, edges: int = 2, environment: dict[str, str] | None = None):
+        self.settings = Config(
+            data=folder / "data", port=free_port(), console_port=free_port(), edges=edges
+        )
+        self.log_path = folder / "system.log"
+        self._environment = {**os.environ, **(environment or {})}
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, *options: str) -> System:
+        command = [sys.executable, "-m", "headwater", "up", "--data", str(self.settings.data)]
+        command += ["--port", str(self.settings.port)]
+        command += ["--console-port", str(self.settings.console_port)]
+        command += ["--edges", str(self.settings.edges), *options]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready "), self.log()[-4000:]
+        return self
+
+    def __enter__(self) -> System:
+        return self.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self.kill()
+
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", errors="replace")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Log lines with this event name."""
+        found = []
+        for line in self.log().splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and entry.get("event") == name:
+                    found.append(entry)
+        return found
+
+    def kill(self) -> None:
+        """SIGKILL the supervisor: the kernel ends its children."""
+        if self.process is not None:
+            pids = self.pids()
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
+            if self.process.stdout:
+                self.process.stdout.close()
+            self.process = None
+            wait_for(lambda: not any(map(alive, pids)), 10, "children end with the supervisor")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process = None
+        return code
+
+    def pids(self, role: str = "") -> list[int]:
+        """Pids of the supervisor's children, of one role or of all."""
+        assert self.process is not None
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        try:
+            children = [int(text) for text in path.read_text().split()]
+        except OSError:
+            return []
+        return [pid for pid in children if role in command_line(pid)]
+
+    def edge(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        return request(self.settings.port, method, path, body, key, headers)
+
+    @property
+    def console(self) -> ConsoleClient:
+        return ConsoleClient.of(self.settings)
+
+    def program(self, code: str = "demo", partners: int = 4) -> Scene:
+        """A brand with a program, two event types and partners with a link each."""
+        console = self.console
+        brand = console.post("/v1/brands", {"name": f"Brand of {code}"})
+        program = console.post(
+            "/v1/programs",
+            {
+                "brand_id": brand["id"],
+                "code": code,
+                "name": code,
+                "destination_url": "https://shop.example/landing",
+                "deep_link_hosts": ["shop.example"],
+                "timezone": "UTC",
+                "currency": "EUR",
+                "click_window_seconds": 30 * 86_400,
+                "attribution": {"model": "last_click"},
+            },
+        )
+        for kind in ("sale", "lead"):
+            console.post(f"/v1/programs/{program['id']}/event-types", {"code": kind, "kind": kind})
+        codes = []
+        for number in range(partners):
+            partner = console.post(
+                "/v1/partners", {"name": f"P{number}", "email": f"p{number}@partners.example"}
+            )
+            enrolled = console.put(f"/v1/programs/{program['id']}/partners/{partner['id']}", {})
+            codes.append(enrolled["default_link"]["code"])
+        key = console.post("/v1/keys", {"scopes": ["events"], "brand_id": brand["id"]})["key"]
+        return Scene("127.0.0.1", self.settings.port, code, key, tuple(codes))
+
+    def wait_committed(self, answered: int, seconds: float = COMMITTED_S) -> None:
+        ledger = open_ledger(self.settings.effective_ledger_url)
+        try:
+            wait_for(
+                lambda: census(ledger).events >= answered, seconds, "all answered is committed"
+            )
+        finally:
+            ledger.close()
+
+    def faults(self, tally: Tally) -> list[str]:
+        """What of "answered is committed exactly once" does not hold."""
+        ledger = open_ledger(self.settings.effective_ledger_url)
+        try:
+            return check(ledger, tally)
+        finally:
+            ledger.close()
+
+
+@contextlib.contextmanager
+def load(scene: Scene, *, clicks: int, rate: int, seed: int) -> Iterator[Traffic]:
+    """Traffic in a thread while the block runs; when it ends, visits under way are finished."""
+    traffic = Traffic(scene, clicks=clicks, rate=rate, seed=seed)
+    failures: list[BaseException] = []
+
+    def drive() -> None:
+        with Progress(console=Console(quiet=True)) as progress:
+            try:
+                uvloop.run(traffic.run(progress, progress.add_task("visits")))
+            except BaseException as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    try:
+        yield traffic
+    finally:
+        traffic.stop()
+        thread.join(120)
+    assert not thread.is_alive(), "the load did not end"
+    assert not failures, failures
+
+
+@contextlib.contextmanager
+def valkey(folder: Path) -> Iterator[ValkeyServer]:
+    """A server of our own, outside the supervisor, for tests that take it away."""
+    server = ValkeyServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class ValkeyServer:
+    """A real server on a unix socket, with the embedded server's settings."""
+
+    def __init__(self, folder: Path, options: tuple[str, ...] = ()) -> None:
+        # A socket's path may have about 100 characters; a test's folder is longer.
+        self._short = Path(tempfile.mkdtemp(prefix="hw-"))
+        self._settings = Config(data=self._short)
+        self._options = options
+        self._settings.redis_socket.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = self._settings.redis_socket.parent
+        self.url = self._settings.effective_redis_url
+        self._log = folder / "valkey.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*redis_server.embedded_arguments(self._settings), *self._options],
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(lambda: redis_server.answers(self.url), 15, "valkey answers")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def request(
+    port: int,
+    method: str,
+    path: str,
+    body: Any = None,
+    key: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    sent = dict(headers or {})
+    if key:
+        sent["Authorization"] = f"Bearer {key}"
+    payload = None
+    if body is not None:
+        payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent.setdefault("Content-Type", "application/json")
+    try:
+        connection.request(method, path, payload, sent)
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Running, and not a zombie that nobody has waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition: Any, seconds: float, what: str) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
