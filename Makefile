@@ -20,14 +20,21 @@ help: ## list the targets
 	@touch $@
 
 .PHONY: build
-build: .venv/.extension ## the command at .venv/bin/headwater, with the release build of the extension
+build: .venv/.extension ## the command at .venv/bin/headwater, extension in release build
 
 .PHONY: demo
 demo: build ## start a private system, drive 200,000 events through it, prove what came of them
 	$(BIN)/headwater demo
 
+# Tools of Debian that single tests need; a test whose tool is missing is skipped and says so.
+.PHONY: test-tools
+test-tools:
+	@command -v strace > /dev/null || \
+		(apt-get update -qq && apt-get install -qq -y strace) > /dev/null 2>&1 || \
+		echo "strace cannot be installed here: tests/fault/test_disk.py will be skipped"
+
 .PHONY: test
-test: build lint test-rust ## everything but the slow suite
+test: build test-tools lint test-rust ## everything but the slow suite
 	$(BIN)/python -m pytest -m "not slow"
 
 .PHONY: test-rust
@@ -54,9 +61,9 @@ bench: build ## throughput and CPU per event of every part; results in bench/res
 
 .PHONY: lock
 lock: ## renew requirements.lock from what is installed
-	$(BIN)/python -m pip freeze --exclude headwater --exclude pip --exclude setuptools > requirements.lock.new
-	(head -1 requirements.lock; cat requirements.lock.new) > requirements.lock.tmp
-	mv requirements.lock.tmp requirements.lock; rm requirements.lock.new
+	(head -1 requirements.lock; $(BIN)/python -m pip freeze \
+		--exclude headwater --exclude pip --exclude setuptools) > requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 .PHONY: clean
 clean: ## remove what was built

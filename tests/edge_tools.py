@@ -286,6 +286,17 @@ class Running:
             sock.sendall(data)
             return drain(sock)
 
+    def flush(self) -> None:
+        """Hand the counters to the metrics, on the loop they belong to."""
+        done = threading.Event()
+
+        def body() -> None:
+            self.edge.meters.flush()
+            done.set()
+
+        self.loop.call_soon_threadsafe(body)
+        assert done.wait(5)
+
     def take(self) -> list[Record]:
         return self.writer.taken()
 

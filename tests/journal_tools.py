@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgpack
+import pytest
 import redis
 import uvloop
 
-from headwater import clock
 from headwater.config import Config
+from headwater.errors import JournalError
 from headwater.journal import keys, redis_server
+from headwater.journal.spool import Spool
 from headwater.journal.writer import JournalWriter
 
 T = TypeVar("T")
+PRODUCER = 7
 
 
 def _table() -> list[int]:
@@ -237,11 +241,95 @@ class Proxy:
         return not self.drop_answers
 
 
-__all__ = ["clock"]
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    # A socket's path has at most 107 characters; pytest's folders are longer.
+    with tempfile.TemporaryDirectory(prefix="hwj-") as name:
+        yield Path(name)
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture
+def valkey(short_folder: Path) -> Iterator[Server]:
+    server = Server(short_folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+class Load:
+    """Submitters that never pause; remembers what was answered."""
+
+    def __init__(self, writer: JournalWriter, *, partitions: int = 2, submitters: int = 8) -> None:
+        self.writer = writer
+        self.partitions = partitions
+        self.answered: set[bytes] = set()
+        self.in_spool = 0
+        self.refused = 0
+        self.slowest_s = 0.0
+        self._next = 0
+        self._tasks = [asyncio.create_task(self._submit()) for _ in range(submitters)]
+
+    async def _submit(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._next += 1
+            number = self._next
+            started = loop.time()
+            try:
+                in_redis = await self.writer.submit(
+                    number % self.partitions, record(self.writer.producer, number)
+                )
+            except JournalError:
+                self.refused += 1
+                await asyncio.sleep(0.001)
+                continue
+            self.slowest_s = max(self.slowest_s, loop.time() - started)
+            self.answered.add(b"%d:%d" % (self.writer.producer, number))
+            self.in_spool += not in_redis
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def stored(server: Server, partitions: int = 2) -> list[bytes]:
+    return [frame for partition in range(partitions) for frame in server.frames(partition)]
+
+
+async def delivered(server: Server, load: Load) -> None:
+    """Everything answered comes to be in the streams, each frame with the bytes it always had."""
+    await until(lambda: load.writer.redis_ok and load.writer.pending_frames == 0, 20)
+    frames = stored(server, load.partitions)
+    assert load.answered <= records_in(frames)
+    same_bytes(frames)
+
+
+def commit_all(server: Server, partitions: int = 2) -> None:
+    """Stand in for the matcher: everything in the streams is committed."""
+    with server.client() as client:
+        for partition in range(partitions):
+            ranges: dict[int, list[list[int]]] = {}
+            for name in map(keys.frame_name, server.frames(partition)):
+                ranges.setdefault(name.producer, []).append(
+                    [name.first_sequence, name.last_sequence]
+                )
+            for producer, found in ranges.items():
+                client.hset(
+                    keys.committed(partition), keys.producer_name(producer), msgpack.packb(found)
+                )
+
+
+def spool_folders(folder: Path) -> list[str]:
+    root = folder / "spool"
+    return sorted(path.name for path in root.iterdir()) if root.exists() else []
+
+
+def abandoned(root: Path, producer: int, count: int, partition: int = 0) -> list[bytes]:
+    """A spool as a killed process leaves it."""
+    spool = Spool(root / keys.producer_name(producer), producer)
+    frames = [frame_of(partition, producer, 1 + 3 * n, 3) for n in range(count)]
+    for frame in frames:
+        spool.append(partition, frame)
+    spool.close()
+    return frames

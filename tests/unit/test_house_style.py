@@ -49,7 +49,12 @@ def test_a_module_is_one_room(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= MODULE_LINES_MAX
 
 
-@pytest.mark.parametrize("path", python_files(), ids=named)
+def hand_written() -> list[Path]:
+    """Without migrations: each is one list of steps, frozen once released."""
+    return [path for path in python_files() if "migrations" not in path.parts]
+
+
+@pytest.mark.parametrize("path", hand_written(), ids=named)
 def test_a_python_function_fits_a_screen(path: Path) -> None:
     too_long = [
         f"{node.name} has {node.end_lineno - node.lineno + 1} lines"

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[2] / "python" / "headwater"
 LEAVES = {"clock", "ids", "errors", "limits", "config", "faults", "metrics"}
 # A package may import those of lower layers only; those of one layer do not import each other.
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"ops"},
     {"edge", "matcher", "courier", "console"},
     {"journal", "ledger", "book"},

@@ -31,7 +31,7 @@ def head(kind: int, brand: int, claim_ms: int | None, trust: int, source: int) -
     return [kind, sixteen(kind), brand, ACCEPT_MS + kind, claim_ms, trust, source]
 
 
-CLICK = {
+CLICK: dict[str, Any] = {
     "program": 3,
     "partner": 70_000,
     "link": 5_000_000_000,
@@ -53,7 +53,7 @@ IDENTIFY = {
     "identifiers": [[number, sixteen(16 * number)] for number in range(1, 9)],
     "client": CLIENT,
 }
-CONVERSION = {
+CONVERSION: dict[str, Any] = {
     "conversion_id": sixteen(0xC0),
     "program": 3,
     "event_type": 12,

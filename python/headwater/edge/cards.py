@@ -69,12 +69,12 @@ def holds_card(value: Any) -> bool:
     return isinstance(value, int) and value > 10**12 and looks_like_card(str(value))
 
 
-def refuse_cards(fields: Mapping[str, Any]) -> None:
-    """Raise card_number_refused when anything in `fields` looks like a card number.
+def refuse_cards(body: Any) -> None:
+    """Raise card_number_refused when anything in a parsed body looks like a card number.
 
     The refusal names no field: a field's name may be the number itself.
     """
-    if holds_card(dict(fields)):
+    if holds_card(body):
         raise RequestRefused("card_number_refused", "A value looks like a card number.")
 
 

@@ -289,7 +289,7 @@ def _event_type(
         return None
     if found.kind == "click":
         faults.add("event", "invalid", "Click events come from links, not from reports.")
-    if found.kind == "sale" and not event.order_id:
+    if found.kind == "sale" and not event.order_id and not faults.at("order_id"):
         faults.add("order_id", "order_id_required")
     return found
 

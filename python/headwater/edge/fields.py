@@ -130,6 +130,10 @@ class Faults:
         """Note that `field` is at fault; the detail defaults to the reason's meaning."""
         self.found.append(FieldFault(field, code, detail or REASONS[code].meaning))
 
+    def at(self, field: str) -> bool:
+        """Whether `field` is at fault already."""
+        return any(fault.field == field for fault in self.found)
+
     def raise_any(self) -> None:
         """Raise RequestRefused with all faults under the first one's code, if there are any."""
         if self.found:
@@ -140,7 +144,7 @@ class Faults:
 def read(shape: type[Event], body: Any, faults: Faults) -> tuple[Event, list[str]]:
     """The fields of `shape` in a parsed body, and the unknown fields' names for `warnings`.
 
-    A field that is null counts as absent. Each field at fault is noted and left at its default;
+    A field that is null or empty counts as absent. Each field at fault is noted and left at its default;
     a required one that is missing or wrong holds "".
     """
     if not isinstance(body, dict):
@@ -152,10 +156,10 @@ def read(shape: type[Event], body: Any, faults: Faults) -> tuple[Event, list[str
         kind = types.get(name)
         if kind is None:
             unknown.append(name)
-        elif value is not None:
+        elif value is not None and value != "":
             _read_field(name, value, kind, values, faults)
     for name in required:
-        if body.get(name) is None:
+        if body.get(name) in (None, ""):
             faults.add(name, "required")
     return shape(**values), _warnings(unknown)
 

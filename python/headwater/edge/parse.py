@@ -70,7 +70,6 @@ def parse_msgpack(raw: bytes) -> Any:
             strict_map_key=True,
             object_pairs_hook=_object,
             ext_hook=_no_extension,
-            max_buffer_size=len(raw),
         )
         _bounded(value)
     except _DuplicateKey:

@@ -68,8 +68,7 @@ NO_QUERY = Query("")
 
 def split_target(target: str) -> tuple[str, str]:
     """Path and query of a request target, both as they came, without a fragment."""
-    path, _, query = target.partition("?")
     if "#" in target:
-        path = path.partition("#")[0]
-        query = query.partition("#")[0]
+        target = target.partition("#")[0]
+    path, _, query = target.partition("?")
     return path, query

@@ -27,11 +27,10 @@ class Backlog:
         self.done = RangeSet()
         """Those, and the sequences Redis has acknowledged in this generation."""
         self.busy: set[int] = set()
-        """First sequences of the frames on the connection now."""
+        """First sequences of the frames on the connection, or about to be put on it."""
         self.known = False
         """Whether the committed ranges were asked for: before, nothing old is resent."""
-        self.pending = 0
-        """Frames Redis has not acknowledged in this generation; after a change an upper bound."""
+        self._pending = 0
         self.retry_at_s = 0.0
         self._retry_s, self._retry_s_max = retry_ms / 1000, retry_ms_max / 1000
         self._pause_s = 0.0
@@ -44,6 +43,20 @@ class Backlog:
 
     # ---- what happens to frames
 
+    def spooled(self) -> None:
+        """A new frame is in the spool."""
+        self._pending += 1
+
+    @property
+    def pending(self) -> int:
+        """Frames Redis has not acknowledged in this generation; after a change an upper bound."""
+        return max(1, self._pending) if self.behind or self.busy else 0
+
+    def give_back(self, first: int, location: Location) -> None:
+        """A frame that was on its way is not in Redis."""
+        self.busy.discard(first)
+        self.lag(location)
+
     def lag(self, location: Location) -> None:
         """A frame in the spool is not in Redis and not on the way there."""
         place = (location.segment, location.offset)
@@ -53,7 +66,7 @@ class Backlog:
     def acknowledge(self, first: int, last: int) -> None:
         self.busy.discard(first)
         self.done.add(first, last)
-        self.pending = max(0, self.pending - 1)
+        self._pending = max(0, self._pending - 1)
         self._pause_s = 0.0
 
     def commit(self, ranges: RangeSet) -> None:
@@ -70,7 +83,7 @@ class Backlog:
         """Everything not committed has to be sent (again)."""
         self.done = self.committed.copy()
         segments = self.spool.segments(self.partition)
-        self.pending = sum(segment.frames for segment in segments)
+        self._pending = sum(segment.frames for segment in segments)
         self._cursor = _START
         self._until = (segments[-1].number, segments[-1].size) if segments else _START
 
@@ -98,9 +111,7 @@ class Backlog:
         segment, offset = self._at_cursor()
         if segment is None:
             self._cursor = self._until = _START
-            if not self.busy:
-                self._pause_s = 0.0
-                self.pending = 0
+            self._rest()
             return []
         start = self._cursor
         segment.pins += 1
@@ -114,7 +125,16 @@ class Backlog:
         # A frame that failed meanwhile may have moved the cursor back; that stands.
         if self._cursor == start:
             self._cursor = (segment.number, max(chunk.next_offset, offset + 1))
-        return [frame for frame in chunk.frames if self._wanted(frame)]
+        frames = [frame for frame in chunk.frames if self._wanted(frame)]
+        self.busy.update(frame.name.first_sequence for frame in frames)
+        self._rest()
+        return frames
+
+    def _rest(self) -> None:
+        """With nothing to send there is nothing to find out whether Redis refuses still."""
+        if not self.behind and not self.busy:
+            self._pause_s = 0.0
+            self._pending = 0
 
     def _wanted(self, frame: SpooledFrame) -> bool:
         name = frame.name

@@ -56,8 +56,11 @@ class Resender:
         hang_ms: int,
         committed_poll_ms: int,
         orphan_poll_ms: int,
+        released: Callable[[], None],
     ) -> None:
+        """`released` is called when files may have been deleted or taken over."""
         self._root = root
+        self._released = released
         self._retry = (retry_ms, retry_ms_max)
         self._hang_s = hang_ms / 1000
         self._committed_poll_s = committed_poll_ms / 1000
@@ -139,7 +142,7 @@ class Resender:
             client = self.link.client
             if not self.link.open or client is None or backlog.retry_at_s > clock.monotonic_s():
                 for frame in frames[at:]:
-                    backlog.lag(_location(frame))
+                    backlog.give_back(frame.name.first_sequence, _location(frame))
                 return
             at += len(window)
             await self._send(client, backlog, prefix, window)
@@ -164,7 +167,6 @@ class Resender:
                 answered.set_result(None)
 
         for frame in window:
-            backlog.busy.add(frame.name.first_sequence)
             client.send(xadd(prefix, frame.frame), _Bound(settle, frame))
         await answered
         if self.live_frames != live:
@@ -177,8 +179,7 @@ class Resender:
             backlog.acknowledge(name.first_sequence, name.last_sequence)
             return
         metrics.REDIS_FAILURES.inc()
-        backlog.busy.discard(name.first_sequence)
-        backlog.lag(_location(frame))
+        backlog.give_back(name.first_sequence, _location(frame))
         if isinstance(reply, RedisError):
             backlog.refused()
             log.warning("redis refused a frame", extra={"fields": {"why": str(reply)}})
@@ -247,6 +248,7 @@ class Resender:
             self._orphans.remove(spool)
             await self.forget(spool)
             log.info("orphan spool done", extra={"fields": {"name": spool.directory.name}})
+        self._released()
 
     async def forget(self, spool: Spool) -> None:
         """Drop a spool that is gone, here and from the published ranges."""
@@ -275,6 +277,8 @@ class Resender:
                     "orphan spool taken over",
                     extra={"fields": {"name": spool.directory.name, "bytes": spool.bytes}},
                 )
+            if taken:
+                self._released()
             await asyncio.sleep(self._orphan_poll_s)
 
     def _take_orphans(self) -> list[Spool]:

@@ -63,10 +63,9 @@ class JournalWriter:
         self._gather_bytes_max = gather_bytes_max
         self._spool_bytes_max = spool_bytes_max
         self._spool_age_max_ms = spool_age_max_ms
-        self._watch_s = committed_poll_ms / 1000
         self._root = root
         self._segment_limits = (segment_bytes, min(segment_age_ms, max(1, spool_age_max_ms // 8)))
-        self._resender_limits = {
+        self._resender_limits: dict[str, Any] = {
             "url": url,
             "root": root,
             "retry_ms": retry_ms,
@@ -81,7 +80,8 @@ class JournalWriter:
         self._gathered_bytes = 0
         self._room_bytes = 0
         self._refusal: str | None = "the journal is not started"
-        self._bounds_task: asyncio.Task[None] | None = None
+        self._started = False
+        self._closing = False
         self._loop: asyncio.AbstractEventLoop
         self._spool: Spool
         self._resender: Resender
@@ -98,10 +98,10 @@ class JournalWriter:
             segment_age_ms=segment_age_ms,
         )
         self._syncer = Syncer(self._spool, self._settle)
-        self._resender = Resender(**self._resender_limits)  # type: ignore[arg-type]
+        self._resender = Resender(**self._resender_limits, released=self._check_bounds)
         self._resender.start()
         self._check_bounds()
-        self._bounds_task = asyncio.create_task(self._watch_bounds())
+        self._started = True
 
     # ---- what the edge sees
 
@@ -185,7 +185,7 @@ class JournalWriter:
             self._measure_room()
         faults.reach("spool.appended")
         lane.in_flight = frame
-        lane.backlog.pending += 1
+        lane.backlog.spooled()
         client = self._resender.link.client
         if self._resender.link.open and client is not None and not lane.backlog.refusing:
             self._resender.live_frames += 1
@@ -227,8 +227,7 @@ class JournalWriter:
         backlog = frame.lane.backlog
         if isinstance(reply, Exception):
             metrics.REDIS_FAILURES.inc()
-            backlog.busy.discard(frame.first)
-            backlog.lag(frame.location)
+            backlog.give_back(frame.first, frame.location)
             if isinstance(reply, RedisError):
                 backlog.refused()
                 log.warning("redis refused a frame", extra={"fields": {"why": str(reply)}})
@@ -273,16 +272,13 @@ class JournalWriter:
 
     def _check_bounds(self) -> None:
         """What `submit` need not look at each time."""
+        if self._closing:
+            return
         self._measure_room()
         times = [at for at in (self._spool.oldest_ms, self._resender.orphan_oldest_ms) if at]
         too_old = times and clock.now_ms() - min(times) >= self._spool_age_max_ms
         self._refusal = "the spool's bound in age is reached" if too_old else None
         metrics.SPOOL_BYTES.set(self.spool_bytes)
-
-    async def _watch_bounds(self) -> None:
-        while True:
-            await asyncio.sleep(self._watch_s)
-            self._check_bounds()
 
     # ---- end
 
@@ -291,9 +287,9 @@ class JournalWriter:
 
         The folder goes too when the ledger has all of it; else another process takes it over.
         """
-        if self._bounds_task is None:
+        if not self._started or self._closing:
             return
-        self._bounds_task.cancel()
+        self._closing = True
         self._refusal = "the journal is closing"
         if not await self._until(self._quiet, drain_s) and self._resender.link.client:
             # Redis does not answer: dropping the connection sends its frames to the disk.
@@ -312,7 +308,6 @@ class JournalWriter:
         await self._syncer.close()
         self._spool.remove()
         metrics.SPOOL_BYTES.set(0)
-        self._bounds_task = None
 
     def _answered_all(self) -> bool:
         return not any(lane.records or lane.in_flight for lane in self._lanes.values())

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from headwater import limits
 from headwater.errors import LedgerError, SchemaMismatch
-from headwater.ledger.schema import metadata
+from headwater.ledger.schema import SCHEMA_VERSION, metadata
 
-log = logging.getLogger(__name__)
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
+# Alembic's own table, read here without it.
+_VERSIONS = sa.table("alembic_version", sa.column("version_num", sa.String))
 _WRITE = "headwater_write"
-# Alembic keeps the running migration in module globals.
-_migrating = threading.Lock()
 
 
 class Ledger:
@@ -152,59 +143,37 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
 def _migrate(ledger: Ledger) -> None:
     """Run the missing revisions in one transaction, under the writer's lock."""
-    config = AlembicConfig()
-    # A percent sign would be taken for an interpolation.
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
     with ledger.read() as connection:
-        if _version(connection, scripts) == head and not _missing(connection):
+        if current_version(connection) == SCHEMA_VERSION and not missing_parts(connection):
             return
-    with _migrating, ledger.write() as connection:
-        current = _version(connection, scripts)
-        if current != head:
-            log.info("ledger_migrating", extra={"fields": {"from": current, "to": head}})
-            _run(config, scripts, connection)
-        missing = _missing(connection)
+    # Alembic costs a tenth of a second to import, and is needed once in a ledger's life.
+    from headwater.ledger.migrations.upgrade import upgrade
+
+    with ledger.write() as connection:
+        upgrade(connection, current_version(connection))
+        missing = missing_parts(connection)
         if missing:
             raise SchemaMismatch(f"the ledger lacks {', '.join(missing[:5])}")
 
 
-def _run(config: AlembicConfig, scripts: ScriptDirectory, connection: sa.Connection) -> None:
-    def steps(revision: Any, _context: MigrationContext) -> Any:
-        return scripts._upgrade_revs("head", revision)
+def current_version(connection: sa.Connection) -> str | None:
+    """The schema's revision; None for an empty database.
 
-    with EnvironmentContext(config, scripts, fn=steps) as environment:
-        environment.configure(
-            connection=connection, target_metadata=metadata, transactional_ddl=True
-        )
-        environment.run_migrations()
-
-
-def _version(connection: sa.Connection, scripts: ScriptDirectory) -> str | None:
-    """The schema's revision; None for an empty database. Raises SchemaMismatch."""
-    tables = set(sa.inspect(connection).get_table_names())
-    ours = sorted(tables & set(metadata.tables))
-    if "alembic_version" not in tables:
-        if ours:
-            raise SchemaMismatch(f"the ledger has tables and no version: {', '.join(ours[:5])}")
-        return None
-    heads = MigrationContext.configure(connection).get_current_heads()
-    if len(heads) > 1:
+    Raises SchemaMismatch when there are tables and no version, or several.
+    """
+    existing = set(sa.inspect(connection).get_table_names())
+    ours = sorted(existing & set(metadata.tables))
+    versions: list[str] = []
+    if _VERSIONS.name in existing:
+        versions = list(connection.scalars(sa.select(_VERSIONS.c.version_num)))
+    if len(versions) > 1:
         raise SchemaMismatch("the ledger's schema names several versions")
-    if not heads:
-        if ours:
-            raise SchemaMismatch(f"the ledger has tables and no version: {', '.join(ours[:5])}")
-        return None
-    known = {script.revision for script in scripts.walk_revisions()}
-    if heads[0] not in known:
-        raise SchemaMismatch(
-            "the ledger was written by a newer version of Headwater; upgrade this one"
-        )
-    return str(heads[0])
+    if ours and not versions:
+        raise SchemaMismatch(f"the ledger has tables and no version: {', '.join(ours[:5])}")
+    return versions[0] if versions else None
 
 
-def _missing(connection: sa.Connection) -> list[str]:
+def missing_parts(connection: sa.Connection) -> list[str]:
     """Tables and columns this version needs and the database lacks."""
     inspector = sa.inspect(connection)
     existing = set(inspector.get_table_names())

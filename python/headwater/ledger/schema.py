@@ -25,6 +25,9 @@ from sqlalchemy import (
     text,
 )
 
+SCHEMA_VERSION = "0001"
+"""The newest revision in `migrations`."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -42,7 +42,7 @@ class Partition:
         merged: dict[str, Any] = {}
         for run, reason in self._runs(entries):
             if reason is None:
-                _merge(merged, msgpack.unpackb(self.engine.apply(run), strict_map_key=False))
+                merge_outcomes(merged, msgpack.unpackb(self.engine.apply(run), strict_map_key=False))
             else:
                 self.engine.skip(*run[0], reason)
             for ms, seq, frame in run:
@@ -56,7 +56,7 @@ class Partition:
             to_position=self.engine.position,
             chain_digest=self.engine.chain_digest,
             time_ms=self.engine.time_ms,
-            outcomes=merged or _merge({}, {}),
+            outcomes=merged or merge_outcomes({}, {}),
             archive=[SegmentFact(**fact) for fact in self._archive.sync()],
         )
         faults.reach("matcher.archived")
@@ -108,7 +108,7 @@ class Partition:
         self._archive.close()
 
 
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """Outcomes of one apply added to those of the batch so far."""
     for key in (
         "clicks",

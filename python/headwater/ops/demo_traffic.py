@@ -166,7 +166,8 @@ class Traffic:
         if answer is None:
             self.tally.unanswered[kind] += 1
         else:
-            self.tally.took(kind, clock.perf_ns() - start_ns)
+            # A timer may fire a moment early.
+            self.tally.took(kind, max(0, clock.perf_ns() - start_ns))
         return answer
 
     async def _click(self, session: _Session, random: Random) -> tuple[str, str] | None:

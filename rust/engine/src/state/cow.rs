@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::Id;
 
 /// Entries of a bucket before the map grows by one bucket.
-const BUCKET_ENTRIES_MEAN: usize = 12;
+const BUCKET_ENTRIES_MEAN: usize = 4;
 /// Buckets of a page.
 const PAGE_BUCKETS: usize = 64;
 

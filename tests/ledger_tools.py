@@ -1,0 +1,138 @@
+"""A ledger in a temporary folder, and outcome rows as the engine gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headwater import ids
+from headwater.ledger import matching
+from headwater.ledger.engine import Ledger, open_ledger
+from headwater.ledger.matching import PartitionBatch, PartitionRow
+from headwater.ledger.objects import Origin, create_brand, create_program
+from headwater.model.records import (
+    NO_CLIENT,
+    ClickBody,
+    ConversionBody,
+    Kind,
+    Money,
+    Record,
+    Source,
+    Trust,
+    encode,
+)
+
+NOW_MS = 1_790_000_000_000
+PROGRAM = {
+    "code": "check",
+    "name": "Check",
+    "destination_url": "https://shop.example/landing?a=b%2Fc+d#top",
+    "deep_link_hosts": ["shop.example"],
+    "timezone": "UTC",
+    "currency": "EUR",
+    "click_window_seconds": 86_400,
+    "model": "last_click",
+    "click_param": "click_id",
+    "consent_default": "granted",
+    "forward_params": [],
+    "allowed_origins": [],
+    "default_country": None,
+    "methods": None,
+    "aliases": {},
+}
+
+
+@contextmanager
+def ledger_in(folder: Path, partitions: int = 2) -> Iterator[Ledger]:
+    """An open ledger with its partitions."""
+    ledger = open_ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
+    try:
+        matching.ensure_partitions(ledger, partitions)
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def with_program(ledger: Ledger) -> tuple[int, int]:
+    """A brand and its program; their numbers."""
+    brand = create_brand(ledger, Origin(), name="Brand").row["id"]
+    program = create_program(ledger, Origin(), brand=brand, columns=PROGRAM).row["id"]
+    return brand, program
+
+
+def acquired(ledger: Ledger, partition: int = 0, owner: str = "tests") -> PartitionRow:
+    (row,) = matching.acquire(ledger, [partition], owner, NOW_MS, 5000, force=True)
+    return row
+
+
+def batch(
+    row: PartitionRow, to: tuple[int, int] | None = None, **outcomes: list[Any]
+) -> PartitionBatch:
+    """What was applied from the row's position on."""
+    return PartitionBatch(
+        partition=row.partition,
+        epoch=row.epoch,
+        generation=row.generation,
+        from_position=row.position,
+        to_position=to or (row.position[0] + 1, 0),
+        chain_digest=bytes([1]) * 32,
+        time_ms=NOW_MS,
+        outcomes=outcomes,
+    )
+
+
+def click_outcome(
+    at_ms: int = NOW_MS, *, brand: int = 1, program: int = 1, partner: int = 1, link: int = 1
+) -> tuple[Any, ...]:
+    """[click_id, brand, program, partner, link, accept, touch, trust, source, flags, verdict,
+    record].
+    """
+    click_id = ids.event_id(at_ms)
+    body = ClickBody(program, partner, link, 1, (), {"sub1": "x/y"}, NO_CLIENT)
+    record = encode(
+        Record(Kind.CLICK, click_id, brand, at_ms, None, Trust.BROWSER, Source.LINK, body)
+    )
+    head = (click_id, brand, program, partner, link, at_ms, at_ms)
+    return (*head, int(Trust.BROWSER), int(Source.LINK), 1, "accept", record)
+
+
+def conversion_outcome(
+    conversion_id: bytes,
+    *,
+    revision: int = 1,
+    credits_given: tuple[tuple[int, bytes, int], ...] = (),
+    reason: str | None = None,
+    explain: bytes = b"\x80",
+    accept_ms: int = NOW_MS,
+    amount_minor: int = 1234,
+) -> tuple[Any, ...]:
+    """A row of the outcomes' "conversions"."""
+    money = Money(amount_minor, "EUR", None, None, None)
+    body = ConversionBody(
+        conversion_id, 1, 1, "A-1", "main", 0, None, (), money, None, "new", (), {}, NO_CLIENT, None
+    )
+    record = encode(
+        Record(
+            Kind.CONVERSION,
+            ids.event_id(accept_ms),
+            1,
+            accept_ms,
+            None,
+            Trust.SERVER,
+            Source.S2S,
+            body,
+        )
+    )
+    status = "attributed" if credits_given else "unattributed"
+    return (
+        *(conversion_id, 1, 1, 1, "A-1", "main", accept_ms, accept_ms, status, reason),
+        *(amount_minor, "EUR", 0, revision, credits_given, explain, bytes(16), record),
+    )
+
+
+def report_outcome(conversion_id: bytes, outcome: str = "created") -> tuple[Any, ...]:
+    """A row of the outcomes' "reports"."""
+    event_id = ids.event_id(NOW_MS)
+    return (event_id, conversion_id, 1, NOW_MS, 1, int(Source.S2S), outcome, (1 << 62) + 1, b"r")
