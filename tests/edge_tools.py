@@ -318,9 +318,7 @@ def drain(sock: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(
-    folder: Path, deadlines: Deadlines | None = None, **settings: Any
-) -> Iterator[Running]:
+def serving(folder: Path, deadlines: Deadlines | None = None, **settings: Any) -> Iterator[Running]:
     """An edge with the configuration of `fill`, on a loop of its own."""
     started = threading.Event()
     state: dict[str, Any] = {}

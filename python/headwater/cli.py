@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from headwater import __version__, config
+from headwater import __version__, clock, config, limits
 from headwater.errors import ConfigError, HeadwaterError
 
 app = typer.Typer(
@@ -144,14 +144,22 @@ def _nothing() -> None:
 
 
 def _console_is_ready(settings: config.Config) -> Callable[[], bool]:
-    """Under `up` an edge is ready only when the console of the same folder listens."""
+    """Under `up` an edge is first ready when the console of the same folder listens and the
+    matcher has the ledger; it does not wait long for the matcher, since clicks are safe without.
+    """
+    from headwater.edge.health import LedgerWatch
+
     if not (settings.data / "up.lock").exists():
         return lambda: True
-    file = settings.data / "run" / "console.ready"
+    console_ready = settings.data / "run" / "console.ready"
+    ledger = LedgerWatch(settings.data / "run")
+    patient_until_s = clock.monotonic_s() + limits.MATCHER_START_MS / 1000
     state = {"ready": False}
 
     def gate() -> bool:
-        state["ready"] = state["ready"] or file.exists()
+        if not state["ready"]:
+            matched = ledger.ok or clock.monotonic_s() > patient_until_s
+            state["ready"] = matched and console_ready.exists()
         return state["ready"]
 
     return gate

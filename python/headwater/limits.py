@@ -194,5 +194,7 @@ PUBLISH_WAIT_MS: Final = 5000
 # ---- Supervisor ----------------------------------------------------------------------------
 RESTART_PAUSE_MS: Final = 100
 RESTART_PAUSE_MS_MAX: Final = 5000
+# Readiness waits this long for the matcher at a start, then does without it.
+MATCHER_START_MS: Final = 10_000
 # A role that ran this long starts again with the shortest pause.
 RESTART_FORGIVE_MS: Final = 2000

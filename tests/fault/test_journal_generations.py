@@ -75,12 +75,12 @@ def test_an_older_log_restored(valkey: tools.Server, short_folder: Path) -> None
                 client.bgrewriteaof()
                 await asyncio.sleep(0.3)
             saved = short_folder / "saved"
-            shutil.copytree(valkey.short_folder / "appendonlydir", saved)
+            shutil.copytree(valkey.folder / "appendonlydir", saved)
             await asyncio.sleep(0.3)
             position = max(client_id(entry) for entry in reader.read({0: (0, 0)}, 10_000, 0)[0])
             await tools.in_thread(valkey.kill)
-            shutil.rmtree(valkey.short_folder / "appendonlydir")
-            shutil.copytree(saved, valkey.short_folder / "appendonlydir")
+            shutil.rmtree(valkey.folder / "appendonlydir")
+            shutil.copytree(saved, valkey.folder / "appendonlydir")
             await tools.in_thread(valkey.start)
             await load.stop()
             with pytest.raises(JournalError):

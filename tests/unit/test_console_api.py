@@ -547,7 +547,7 @@ def test_a_click_is_read_with_all_that_was_kept(
     console: RunningConsole, decided: dict[str, Any]
 ) -> None:
     read = console.call("GET", f"/v1/clicks/{decided['clicks'][0]}").json
-    at = "2026-09-21T13:46:40.000Z"
+    at = "2026-09-21T14:13:20.000Z"
     assert read == {
         "id": decided["clicks"][0],
         "brand_id": decided["brand"],
@@ -619,7 +619,7 @@ def test_an_explanation_names_steps_by_short_keys(
         {
             "from": {"type": "visitor_id", "key": "a1b2c3d4"},
             "to": {"type": "click_id", "key": click},
-            "at": "2026-09-21T13:46:40.000Z",
+            "at": "2026-09-21T14:13:20.000Z",
             "event_id": click,
         }
     ]

@@ -96,9 +96,7 @@ def test_a_conversion_is_answered_with_its_decision(edge: Running) -> None:
 @pytest.mark.parametrize(
     ("outcome", "status"), [("created", 201), ("repeat", 200), ("merged", 200), ("conflict", 409)]
 )
-def test_what_the_engine_says_decides_the_status(
-    edge: Running, outcome: str, status: int
-) -> None:
+def test_what_the_engine_says_decides_the_status(edge: Running, outcome: str, status: int) -> None:
     edge.hub.outcome = outcome
     reply = edge.convert()
     assert reply.status == status
@@ -195,9 +193,7 @@ def test_with_redis_and_ledger_down_conversions_are_refused_and_clicks_are_not(
         ({"Authorization": f"Bearer {READ_KEY}"}, 403),
     ],
 )
-@pytest.mark.parametrize(
-    "path", ["/v1/conversions", "/v1/clicks", "/v1/identify", "/v1/events"]
-)
+@pytest.mark.parametrize("path", ["/v1/conversions", "/v1/clicks", "/v1/identify", "/v1/events"])
 def test_a_key_is_needed_before_anything_is_read(
     edge: Running, path: str, headers: dict[str, str], status: int
 ) -> None:
@@ -440,9 +436,7 @@ def test_a_click_is_reported(edge: Running) -> None:
         ({"partner": "prt_7", "email": "x"}, {"invalid_email"}),
     ],
 )
-def test_a_click_names_what_exists(
-    edge: Running, fields: dict[str, Any], codes: set[str]
-) -> None:
+def test_a_click_names_what_exists(edge: Running, fields: dict[str, Any], codes: set[str]) -> None:
     reply = edge.post("/v1/clicks", {"program": "check", **fields})
     assert reply.status == 422
     assert set(reply.codes) == codes
@@ -623,7 +617,5 @@ def test_a_key_that_is_deleted_is_refused_at_once(edge: Running) -> None:
         table.apply("key", 1, None)
         assert edge.convert().status == 401
     finally:
-        table.apply(
-            "key", 1, {"sha256": key.digest.hex(), "scopes": ["events"], "brand": 1}
-        )
+        table.apply("key", 1, {"sha256": key.digest.hex(), "scopes": ["events"], "brand": 1})
     assert edge.convert().status == 201

@@ -277,7 +277,9 @@ def test_other_long_numbers_are_no_cards(text: str) -> None:
     assert not cards.looks_like_card(text)
 
 
-@pytest.mark.parametrize("value", [{"a": [{"b": CARDS[0]}]}, {CARDS[0]: 1}, {"n": 4111111111111111}])
+@pytest.mark.parametrize(
+    "value", [{"a": [{"b": CARDS[0]}]}, {CARDS[0]: 1}, {"n": 4111111111111111}]
+)
 def test_a_card_number_is_found_wherever_it_hides(value: dict[str, object]) -> None:
     with pytest.raises(RequestRefused) as refused:
         cards.refuse_cards(value)

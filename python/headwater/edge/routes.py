@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from headwater import clock
 from headwater.edge import callers, events, pixel, postback, redirect, status
@@ -46,6 +46,7 @@ ROUTES: dict[str, Route] = {
     "/.well-known/gpc.json": _read("gpc", status.get_gpc),
 }
 _CONVERSION = Route("conversion", {hdrs.METH_GET: status.get_conversion})
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _REDIRECT = "redirect"
 _OTHER = "other"
 
@@ -58,7 +59,10 @@ def make_handler(edge: Edge) -> Callable[[web.BaseRequest], Awaitable[web.Stream
         began_ns = clock.perf_ns()
         name = _REDIRECT
         try:
-            if request.version not in ((1, 1), (1, 0)):
+            # Not the public attribute, which would remember what it is about to be changed from.
+            if request._version not in _VERSIONS:
+                # The answer is in a version that every peer can read.
+                request._version = HttpVersion10
                 raise RequestRefused("http_version")
             response: web.StreamResponse
             target = request.raw_path
@@ -69,8 +73,12 @@ def make_handler(edge: Edge) -> Callable[[web.BaseRequest], Awaitable[web.Stream
         except RequestRefused as refusal:
             meters.refused(name, refusal.code)
             response = problem(refusal)
-        if edge.draining or not request.content.is_eof():
-            # What is left of a refused body is not waited for.
+        if (
+            edge.draining
+            or not request.content.is_eof()
+            or not request.raw_path.startswith("/")
+        ):
+            # What is left of a refused body is not waited for, nor a tunnel begun.
             response.force_close()
         meters.observe(name, (clock.perf_ns() - began_ns) / _NANOSECONDS)
         return response

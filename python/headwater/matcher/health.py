@@ -27,7 +27,8 @@ class Heartbeat:
         self._path = folder / FILE
         self._ledger_ok = False
         self._calling_since: float | None = None
-        self._stop = threading.Event()
+        self._stopped = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -36,7 +37,8 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Stop and remove the file: an edge then takes the ledger for down."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
         self._thread.join()
         self._path.unlink(missing_ok=True)
 
@@ -47,7 +49,9 @@ class Heartbeat:
     def called(self, ok: bool) -> None:
         """The ledger call ended, well or not."""
         self._calling_since = None
-        self._ledger_ok = ok
+        if ok != self._ledger_ok:
+            self._ledger_ok = ok
+            self._wake.set()
 
     @property
     def ledger_ok(self) -> bool:
@@ -58,9 +62,9 @@ class Heartbeat:
         return {"ledger_ok": self.ledger_ok, "at_ms": clock.now_ms(), "pid": os.getpid()}
 
     def _run(self) -> None:
-        while True:
+        while not self._stopped:
+            self._wake.clear()
             partial = self._path.with_suffix(f".{os.getpid()}")
             partial.write_text(json.dumps(self.facts()), "utf-8")
             partial.replace(self._path)
-            if self._stop.wait(EVERY_S):
-                return
+            self._wake.wait(EVERY_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -12,7 +12,7 @@ from headwater.ledger.decisions import decision, decision_by_id
 from headwater.ledger.engine import Ledger
 from headwater.model.records import Kind
 
-Outcomes = dict[str, Any]
+Outcomes = Mapping[str, Any]
 Row = Sequence[Any]
 
 

@@ -42,7 +42,8 @@ class Partition:
         merged: dict[str, Any] = {}
         for run, reason in self._runs(entries):
             if reason is None:
-                merge_outcomes(merged, msgpack.unpackb(self.engine.apply(run), strict_map_key=False))
+                outcomes = self.engine.apply(run)
+                merge_outcomes(merged, msgpack.unpackb(outcomes, strict_map_key=False))
             else:
                 self.engine.skip(*run[0], reason)
             for ms, seq, frame in run:

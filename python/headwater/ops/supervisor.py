@@ -118,7 +118,7 @@ class Role:
         """A dead process' gauges must not be summed any more; its counters must."""
         folder = self._environment.get("PROMETHEUS_MULTIPROC_DIR")
         if folder:
-            multiprocess.mark_process_dead(pid, folder)
+            multiprocess.mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
 
     def stop(self, number: signal.Signals) -> None:
         self._again_s = None

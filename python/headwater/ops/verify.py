@@ -15,6 +15,7 @@ from rich.table import Table
 from headwater import _core
 from headwater.config import Config
 from headwater.errors import ReplayMismatch
+from headwater.journal.archive import ArchiveCorrupt
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionRow
@@ -32,7 +33,7 @@ def run_verify(settings: Config) -> int:
             try:
                 compared = verify_partition(ledger, settings.data, row)
                 result = "equal"
-            except ReplayMismatch as error:
+            except (ReplayMismatch, ArchiveCorrupt) as error:
                 compared, result, failed = 0, str(error), failed + 1
             position = f"{row.position[0]}-{row.position[1]}"
             table.add_row(str(row.partition), position, str(compared), result)

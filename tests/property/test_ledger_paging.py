@@ -1,0 +1,79 @@
+"""Lists read page by page give every row once, in order, whatever is added meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater.ledger import matching, queries
+from headwater.ledger.engine import Ledger
+from headwater.ledger.objects import Origin, create_brand
+from headwater.ledger.schema import brands
+from ledger_tools import NOW_MS, acquired, batch, click_outcome, conversion_outcome, ledger_in
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with ledger_in(tmp_path_factory.mktemp("ledger")) as opened:
+        clicks = [click_outcome(NOW_MS + step // 3, program=1 + step % 2) for step in range(40)]
+        conversions = [
+            conversion_outcome(bytes([step * 5 % 32]) * 16, accept_ms=NOW_MS + step // 4)
+            for step in range(32)
+        ]
+        row = acquired(opened)
+        matching.commit(
+            opened, [batch(row, clicks=clicks, conversions=conversions)], lease_until_ms=0
+        )
+        for number in range(9):
+            create_brand(opened, Origin(), name=str(number))
+        yield opened
+
+
+@given(count=st.integers(1, 50), program=st.sampled_from([None, 1, 2, 3]))
+def test_clicks(ledger: Ledger, count: int, program: int | None) -> None:
+    whole = [row["click_id"] for row in queries.click_page(ledger, program, before=None, count=99)]
+    assert whole == sorted(whole, reverse=True)
+    seen: list[bytes] = []
+    before: bytes | None = None
+    while page := queries.click_page(ledger, program, before=before, count=count):
+        assert len(page) <= count
+        seen += [row["click_id"] for row in page]
+        before = seen[-1]
+    assert seen == whole
+
+
+@given(count=st.integers(1, 40))
+def test_conversions(ledger: Ledger, count: int) -> None:
+    before: tuple[int, bytes] | None = None
+    seen: list[tuple[int, bytes]] = []
+    while page := queries.conversion_page(ledger, None, before=before, count=count):
+        seen += [(row["accept_ms"], row["conversion_id"]) for row in page]
+        before = seen[-1]
+    assert len(seen) == 32
+    assert seen == sorted(set(seen), reverse=True)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(count=st.integers(1, 12), added=st.integers(0, 2))
+def test_objects_added_while_a_list_is_read_are_seen_at_its_end(
+    ledger: Ledger, count: int, added: int
+) -> None:
+    after, seen = 0, []
+    while page := queries.object_page(ledger, brands, after=after, count=count):
+        seen += [row["id"] for row in page]
+        after = seen[-1]
+        if added:
+            added -= 1
+            create_brand(ledger, Origin(), name="late")
+    assert seen == list(range(1, len(seen) + 1))
+
+
+def test_an_empty_ledger_has_empty_lists(tmp_path: Path) -> None:
+    with ledger_in(tmp_path) as empty:
+        assert queries.click_page(empty, None, before=None, count=5) == []
+        assert queries.conversion_page(empty, None, before=None, count=5) == []
+        assert queries.engine_times_ms(empty) == [0, 0]
