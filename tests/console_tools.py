@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import json
 import subprocess
 import threading
@@ -18,7 +19,6 @@ import msgpack
 import redis
 import uvloop
 
-from headwater import ids
 from headwater.config import Config
 from headwater.console import keys
 from headwater.console.app import serving
@@ -27,6 +27,7 @@ from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.ownership import ensure_partitions
 from headwater.model.records import Record, decode
 
+_numbers = itertools.count()
 HEADER_BYTES = 32
 PARTITIONS = 2
 
@@ -204,5 +205,13 @@ def told_to_edges(store: redis.Redis) -> dict[str, Any]:
     return {name.decode(): msgpack.unpackb(packed) for name, packed in found.items()}
 
 
-def event_text(prefix: str, raw: bytes) -> str:
-    return ids.event_text(prefix, raw)
+def fresh(prefix: str = "code") -> str:
+    """A name no other test of the process has."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def faults_of(reply: Reply) -> dict[str, str]:
+    """Field to code of a refusal for what its fields hold."""
+    assert reply.status in (409, 422), reply
+    assert reply.headers.get_content_type() == "application/problem+json"
+    return {fault["field"]: fault["code"] for fault in reply.json["errors"]}

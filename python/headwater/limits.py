@@ -94,7 +94,7 @@ REMEMBERED_MAX: Final = 10_000
 # An Idempotency-Key is remembered for a day, as decisions are.
 IDEMPOTENCY_KEPT_S: Final = 86_400
 # Counters are summed in the process and handed to the metrics at this pace.
-METERS_FLUSH_S: Final = 0.25
+METERS_FLUSH_S: Final = 0.1
 # Records gathered in memory while a frame is in flight, over all partitions of one process.
 GATHER_BYTES_MAX: Final = 64 * MIB
 # Uncommitted frames kept on disk by one process; past it events are refused (conversions 503,

@@ -83,7 +83,15 @@ def test_with_consent_denied_a_user_agent_is_one_word(agent: str | None, word: s
 
 @pytest.mark.parametrize(
     "agent",
-    ["\x1b[31mred", "a\udcffb", "\udc80" * 2000, "x" * 8000, "é" * 4000, "\U0001f600" * 999, "‮"],
+    [
+        "\x1b[31mred",
+        "a\udcffb",
+        "\udc80" * 2000,
+        "x" * 8000,
+        "é" * 4000,
+        "\U0001f600" * 999,
+        "\u202e",
+    ],
 )
 def test_b17_any_user_agent_is_kept_short_and_can_be_encoded(agent: str) -> None:
     kept = client.kept("203.0.113.77", agent, agent, denied=False)

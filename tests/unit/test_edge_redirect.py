@@ -356,7 +356,7 @@ def test_b16_the_address_comes_through_trusted_proxies(edge: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"\x1b[31m", b"\xff\xfe", b"a" * 8000, "‮é".encode(), b'"<script>']
+    "value", [b"\x1b[31m", b"\xff\xfe", b"a" * 8000, "\u202eé".encode(), b'"<script>']
 )
 def test_b17_no_user_agent_breaks_a_redirect(edge: Running, value: bytes) -> None:
     answer = edge.raw(

@@ -11,7 +11,7 @@ import pytest
 
 from headwater import ids
 from headwater.errors import Fenced, LedgerError
-from headwater.ledger import matching, outbox, queries
+from headwater.ledger import matching, objects, outbox, queries
 from headwater.ledger.decisions import decision_by_id, recent_decisions
 from headwater.ledger.engine import Ledger
 from headwater.ledger.matching import SegmentFact, SnapshotFact
@@ -297,6 +297,16 @@ def test_controls_are_uncommitted_from_their_append_to_their_commit(ledger: Ledg
     controls = [(1, waiting[0].object, waiting[0].number, waiting[0].revision)]
     commit(ledger, batch(acquired(ledger), controls=controls))
     assert matching.uncommitted_controls(ledger, 0) == [row.control for row in waiting[1:]]
+
+
+def test_a_newer_revision_confirms_the_older_ones_of_its_object(ledger: Ledger) -> None:
+    """An older revision that comes late is passed over by the engine, and never reported."""
+    brand, _ = with_program(ledger)
+    objects.change_brand(ledger, brand, {"name": "New"})
+    waiting = outbox.not_appended(ledger).announcements
+    outbox.mark_appended(ledger, [row.revision for row in waiting])
+    commit(ledger, batch(acquired(ledger), controls=[(brand, "brand", brand, waiting[2].revision)]))
+    assert matching.uncommitted_controls(ledger, 0) == [waiting[1].control]
 
 
 def test_threads_may_share_a_ledger(ledger: Ledger) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -41,7 +42,8 @@ def test_the_migrations_make_the_schema_the_code_names(tmp_path: Path) -> None:
     made = sa.create_engine("sqlite://")
     metadata.create_all(made)
     with made.connect() as connection:
-        named = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all())
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master")
+        named: dict[str, str] = {row[0]: row[1] for row in rows}
     made.dispose()
     for name, sql in tables:
         if name != "alembic_version" and sql is not None:
@@ -88,7 +90,7 @@ def test_a_migration_that_fails_leaves_nothing(
 
     made = []
 
-    def create_table(name: str, *arguments: object, **options: object) -> object:
+    def create_table(name: str, *arguments: Any, **options: Any) -> Any:
         made.append(name)
         if len(made) == 5:
             raise sa.exc.OperationalError("", {}, RuntimeError("the disk is full"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from headwater.errors import FieldFault, RequestRefused
 
 T = TypeVar("T")
 K = TypeVar("K")
+_NUMBER_MAX: Final = (1 << 63) - 1
 
 
 def encode(position: Any) -> str:
@@ -30,12 +31,18 @@ def decode(cursor: str | None, kind: type[K]) -> K | None:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         position = msgspec.msgpack.decode(raw, type=kind)
         # Only what `encode` writes is taken: one position has one cursor.
-        if encode(position) == cursor:
+        if encode(position) == cursor and _is_in_range(position):
             return position
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         pass
     fault = FieldFault("cursor", "invalid_cursor", "not a cursor this list gave")
     raise RequestRefused("invalid_cursor", faults=(fault,))
+
+
+def _is_in_range(position: Any) -> bool:
+    """Whether the numbers of a position are such as SQL holds."""
+    parts = position if isinstance(position, tuple) else (position,)
+    return all(0 <= part <= _NUMBER_MAX for part in parts if isinstance(part, int))
 
 
 def page(
@@ -60,7 +67,4 @@ def by_number(row: dict[str, Any]) -> int:
 
 def after_number(query: PageQuery) -> int:
     """The number a list goes on after. Raises RequestRefused for a cursor of another list."""
-    number = decode(query.cursor, int) or 0
-    if not 0 <= number < 1 << 63:
-        raise RequestRefused("invalid_cursor")
-    return number
+    return decode(query.cursor, int) or 0

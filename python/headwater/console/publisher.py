@@ -3,8 +3,8 @@
 Rows of `config_outbox` are appended as control records in the order of their revisions; edges hear
 of a change only when its append was answered, so no click can precede its link; then the rows are
 marked. Killed between any two steps, the next publisher begins with the rows that are not marked:
-the engine drops a record whose event id it knows, and the configuration's log takes no revision
-twice, so the change arrives once.
+the engine passes over a revision of an object that is not newer than the one it has, and the
+configuration's log takes no revision twice, so the change arrives once.
 """
 
 from __future__ import annotations

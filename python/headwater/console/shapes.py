@@ -97,11 +97,17 @@ def _refers(prefix: str, code: str = "invalid") -> Rule:
     return Rule(check, code)
 
 
+# Years 2000 to 9999: beyond them a time is a slip, and cannot be written back.
+_TIME_MS: Final = range(946_684_800_000, 253_402_300_800_000)
+
+
 def _time(text: str) -> str:
     try:
-        clock.parse_iso_ms(text)
+        at_ms = clock.parse_iso_ms(text)
     except (ValueError, OverflowError):
         raise ValueError("not an RFC 3339 time with an offset") from None
+    if at_ms not in _TIME_MS:
+        raise ValueError("not within the years 2000 to 9999")
     return text
 
 

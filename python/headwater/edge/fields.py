@@ -144,8 +144,8 @@ class Faults:
 def read(shape: type[Event], body: Any, faults: Faults) -> tuple[Event, list[str]]:
     """The fields of `shape` in a parsed body, and the unknown fields' names for `warnings`.
 
-    A field that is null or empty counts as absent. Each field at fault is noted and left at its default;
-    a required one that is missing or wrong holds "".
+    A field that is null or empty counts as absent. Each field at fault is noted and left at its
+    default; a required one that is missing or wrong holds "".
     """
     if not isinstance(body, dict):
         raise RequestRefused("invalid", "An event is an object.")

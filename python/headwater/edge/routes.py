@@ -73,11 +73,7 @@ def make_handler(edge: Edge) -> Callable[[web.BaseRequest], Awaitable[web.Stream
         except RequestRefused as refusal:
             meters.refused(name, refusal.code)
             response = problem(refusal)
-        if (
-            edge.draining
-            or not request.content.is_eof()
-            or not request.raw_path.startswith("/")
-        ):
+        if edge.draining or not request.content.is_eof() or not request.raw_path.startswith("/"):
             # What is left of a refused body is not waited for, nor a tunnel begun.
             response.force_close()
         meters.observe(name, (clock.perf_ns() - began_ns) / _NANOSECONDS)

@@ -200,8 +200,7 @@ def note_panic(ledger: Ledger, partition: int, epoch: int, position: Position) -
 def uncommitted_controls(ledger: Ledger, partition: int) -> list[bytes]:
     """Control records of a partition that are on the log and not yet known to be committed.
 
-    Whoever finds the log lost appends them again: the engine keeps the highest revision, and
-    drops an event id it has seen.
+    Whoever finds the log lost appends them again: the engine keeps the highest revision.
     """
     columns = config_outbox.c
     with ledger.read() as connection:

@@ -166,12 +166,7 @@ def _insert_outcomes(ledger: Ledger, connection: sa.Connection, batch: Partition
     if batch.outcomes.get("conversions"):
         _insert_conversions(ledger, connection, batch.outcomes["conversions"])
     if batch.outcomes.get("controls"):
-        connection.execute(
-            sa.update(config_outbox)
-            .where(config_outbox.c.revision == sa.bindparam("of_revision"))
-            .values(committed=True),
-            [{"of_revision": row[3]} for row in batch.outcomes["controls"]],
-        )
+        _confirm_controls(connection, batch.outcomes["controls"])
     if batch.outcomes.get("quarantined"):
         now_ms = clock.now_ms()
         rows = [
@@ -179,6 +174,27 @@ def _insert_outcomes(ledger: Ledger, connection: sa.Connection, batch: Partition
             for ms, seq, reason, frame in batch.outcomes["quarantined"]
         ]
         connection.exec_driver_sql(ledger.insert_sql(quarantine), rows)
+
+
+def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Mark the outbox rows of what the engine took: with each revision also the older ones of
+    the object, which the engine passes over from now on and never reports.
+    """
+    columns = config_outbox.c
+    connection.execute(
+        sa.update(config_outbox)
+        .where(
+            columns.object == sa.bindparam("of_object"),
+            columns.number == sa.bindparam("of_number"),
+            columns.revision <= sa.bindparam("of_revision"),
+            ~columns.committed,
+        )
+        .values(committed=True),
+        [
+            {"of_object": kind, "of_number": number, "of_revision": revision}
+            for _brand, kind, number, revision in rows
+        ],
+    )
 
 
 # Where a conversion's row holds its credits; the columns of the table are the rest, in order.

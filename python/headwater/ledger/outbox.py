@@ -179,7 +179,7 @@ def mark_appended(ledger: Ledger, revisions: Iterable[int]) -> None:
 def append_again(ledger: Ledger) -> int:
     """Have every row appended again that the matcher has not committed; how many there are.
 
-    For a log that was lost. The engine drops those that were not: it knows their event ids.
+    For a log that was lost. Of those that were not lost the engine takes no revision twice.
     """
     columns = config_outbox.c
     with ledger.write() as connection:

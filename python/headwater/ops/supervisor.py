@@ -15,6 +15,7 @@ import http.client
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -152,6 +153,8 @@ class Supervisor:
         run = data / "run"
         run.mkdir(exist_ok=True)
         with _exclusive(data / "up.lock"):
+            _require_free(self._config.host, self._config.port)
+            _require_free(self._config.console_host, self._config.console_port)
             self._prepare(run)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
@@ -271,3 +274,14 @@ def _exclusive(path: Path) -> Iterator[None]:
         except OSError:
             raise HeadwaterError(f"another system runs on {path.parent}") from None
         yield
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say at once that a port is taken: the roles would die of it again and again."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HeadwaterError(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::Id;
 
 /// Entries of a bucket before the map grows by one bucket.
-const BUCKET_ENTRIES_MEAN: usize = 4;
+const BUCKET_ENTRIES_MEAN: usize = 6;
 /// Buckets of a page.
 const PAGE_BUCKETS: usize = 64;
 
@@ -71,6 +71,15 @@ impl<K: CowKey, V: Clone> CowMap<K, V> {
     /// Whether the key is there.
     pub fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
+    }
+
+    /// How many entries share the key's bucket. Reading this for many keys in a row lets the
+    /// processor fetch their buckets side by side, where one event after the other would wait
+    /// for each.
+    pub fn bucket_len(&self, key: &K) -> usize {
+        let at = self.bucket_of(key);
+        let page = self.pages.get(at / PAGE_BUCKETS);
+        page.and_then(|page| page.get(at % PAGE_BUCKETS)).map_or(0, |bucket| bucket.len())
     }
 
     /// The value of a key, to change it in place. Copies what a snapshot shares.
