@@ -27,7 +27,7 @@ from headwater.edge.memory import Memory
 from headwater.edge.protocol import Deadlines
 from headwater.edge.server import Listener
 from headwater.errors import JournalFull
-from headwater.model.records import Record, decode
+from headwater.model.records import decode
 
 KEY = "events-key-of-the-tests"
 OTHER_KEY = "events-key-of-another-brand"
@@ -68,7 +68,7 @@ class FakeWriter:
         else:
             future.set_result(outcome)
 
-    def taken(self) -> list[Record]:
+    def taken(self) -> list[Any]:
         """The records so far, decoded; they are forgotten then."""
         records, self.records = self.records, []
         return [decode(raw) for _partition, raw in records]
@@ -94,7 +94,7 @@ class FakeHub:
     def _tell(self, event_id: bytes, future: asyncio.Future[Any]) -> None:
         assert self.writer is not None
         for _partition, raw in self.writer.records:
-            record = decode(raw)
+            record: Any = decode(raw)
             if record.event_id == event_id and not future.done():
                 text = ids.event_text("cnv", record.body[0])
                 decision = self.stored.setdefault(text, decision_of(text, record.brand))
@@ -297,10 +297,10 @@ class Running:
         self.loop.call_soon_threadsafe(body)
         assert done.wait(5)
 
-    def take(self) -> list[Record]:
+    def take(self) -> list[Any]:
         return self.writer.taken()
 
-    def one(self) -> Record:
+    def one(self) -> Any:
         """The one record since the last look."""
         records = self.take()
         assert len(records) == 1, records

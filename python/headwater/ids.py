@@ -12,6 +12,9 @@ import secrets
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 TEXT_LENGTH = 26
+# Ten bits at a time: every redirect writes one id or two.
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+_PAIR_SHIFTS = range(120, -1, -10)
 
 # One system call is paid for this many ids; a refill is about 40 KiB.
 _POOL_IDS = 4096
@@ -61,7 +64,7 @@ def visitor_id() -> str:
 def encode(raw: bytes) -> str:
     """26 characters for 16 bytes; the order of texts is the order of the bytes."""
     number = int.from_bytes(raw, "big")
-    return "".join([ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _PAIR_SHIFTS])
 
 
 def decode(text: str) -> bytes:

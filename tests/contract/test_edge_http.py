@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import http_parser
 
 from edge_tools import KEY, Running, drain, head_of, serving, wait_until
 from headwater import limits
@@ -370,7 +371,6 @@ def test_a_fault_of_ours_tells_nothing_about_itself(
 
 def test_the_lenient_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol.assert_c_parser()
-    parser = protocol.http_parser
-    monkeypatch.setattr(parser, "HttpRequestParser", parser.HttpRequestParserPy)
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
     with pytest.raises(ConfigError):
         protocol.assert_c_parser()

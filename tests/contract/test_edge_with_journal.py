@@ -30,7 +30,7 @@ from headwater.errors import ConfigError
 from headwater.journal import keys
 from headwater.journal.config_feed import publish_config
 from headwater.journal.resp import RespClient
-from headwater.model.records import Record, decode
+from headwater.model.records import decode
 from journal_tools import Server
 
 
@@ -168,13 +168,13 @@ class Decider:
             client.publish(keys.decided(name.producer), msgpack.packb(message))
 
 
-def records_of(frame: bytes) -> list[Record]:
+def records_of(frame: bytes) -> list[Any]:
     unpacker = msgpack.Unpacker(strict_map_key=False)
     unpacker.feed(frame[keys.HEADER_BYTES :])
     return [decode(msgpack.packb(fields)) for fields in unpacker]
 
 
-def recorded(server: Server) -> list[Record]:
+def recorded(server: Server) -> list[Any]:
     return [
         record for lane in range(4) for frame in server.frames(lane) for record in records_of(frame)
     ]

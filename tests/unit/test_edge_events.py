@@ -70,7 +70,7 @@ def test_a_conversion_is_answered_with_its_decision(edge: Running) -> None:
     record = edge.one()
     assert (record.kind, record.brand, record.trust, record.source) == (4, 1, 1, 4)
     assert record.claim_ms == clock.parse_iso_ms("2026-01-01T00:00:00Z")
-    body = record.body._asdict()  # type: ignore[attr-defined]
+    body = record.body._asdict()
     digest = _core.identifier_digest(IDENTITY_KEY, 1, "customer_id", "cust-1")
     order = _core.conversion_digest(IDENTITY_KEY, ["1", "1", "1", "A-1", "upsell:42"])
     assert answer["conversion_id"] == ids.event_text("cnv", order)

@@ -56,7 +56,7 @@ def test_a_pixel_is_the_same_report_from_a_browser(edge: Running) -> None:
     record = edge.one()
     assert (record.kind, record.brand, record.trust, record.source) == (4, 1, 2, 2)
     assert record.claim_ms == clock.parse_iso_ms("2025-12-31T22:00:00Z")
-    body = record.body._asdict()  # type: ignore[attr-defined]
+    body = record.body._asdict()
     order = _core.conversion_digest(IDENTITY_KEY, ["1", "1", "1", "P-1", "main"])
     assert body["conversion_id"] == order
     assert body["money"] == [500, "USD", None, None, None]

@@ -153,12 +153,6 @@ def currency(code: str) -> str:
     return code
 
 
-def country(code: str) -> str:
-    if not re.fullmatch("[A-Z]{2}", code, re.ASCII):
-        raise ValueError("two capital letters of ISO 3166")
-    return code
-
-
 def email(text: str) -> str:
     if not _EMAIL.fullmatch(text):
         raise ValueError("not an e-mail address")

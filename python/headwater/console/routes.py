@@ -21,7 +21,6 @@ from headwater.console.routing import Route
 from headwater.console.views import Page
 
 CONFLICT = (409, 503)
-WRITE = (503,)
 
 
 async def describe(console: Console, request: Request) -> Answer:  # noqa: ARG001

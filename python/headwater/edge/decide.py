@@ -81,7 +81,7 @@ async def report(
         if found is not None:
             return 200, found
     if wait and edge.waiting_decisions < limits.DECISION_WAITERS_MAX:
-        answered = await _report_and_wait(edge, prepared)
+        answered = await _report_and_wait(edge, prepared, repeated)
         if answered is not None:
             return answered
     else:
@@ -91,7 +91,9 @@ async def report(
     return 202, undecided(prepared.conversion_text, prepared.brand)
 
 
-async def _report_and_wait(edge: Edge, prepared: Report) -> tuple[int, Decision] | None:
+async def _report_and_wait(
+    edge: Edge, prepared: Report, repeated: bool
+) -> tuple[int, Decision] | None:
     """Status and decision; None when the report is safe and no decision came in time."""
     # Registered first: the decision may be back before the journal's answer is looked at.
     expected = edge.hub.expect(prepared.event_id)
@@ -101,22 +103,16 @@ async def _report_and_wait(edge: Edge, prepared: Report) -> tuple[int, Decision]
         in_redis = await safe(edge, future, "conversion")
         if not in_redis or edge.ledger.known_down:
             return None
-        return await _decided(edge, prepared, expected)
+        message = await _told(edge, expected)
+        if message is not None:
+            return ANSWERED.get(message["outcome"], 200), message["decision"]
+        # A repeat that overtook its own first report is told nothing; what is stored answers it.
+        # Any other report may be in conflict with what is stored, and is not answered by it.
+        found = await _stored(edge, prepared.conversion_text) if repeated else None
+        return None if found is None else (200, found)
     finally:
         edge.waiting_decisions -= 1
         edge.hub.forget(prepared.event_id)
-
-
-async def _decided(
-    edge: Edge, prepared: Report, expected: asyncio.Future[Any]
-) -> tuple[int, Decision] | None:
-    message = await _told(edge, expected)
-    if message is not None:
-        return ANSWERED.get(message["outcome"], 200), message["decision"]
-    # The message is lost when the connection it was published on was just made again, and never
-    # sent for a repeat of an Idempotency-Key that overtook its own decision.
-    found = await _stored(edge, prepared.conversion_text)
-    return (200, found) if found is not None else None
 
 
 async def _told(edge: Edge, expected: asyncio.Future[Any]) -> dict[str, Any] | None:

@@ -199,7 +199,6 @@ def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) 
 
 # Where a conversion's row holds its credits; the columns of the table are the rest, in order.
 _CREDITS_AT: Final = 14
-_REVISION_AT: Final = 13
 
 
 def _insert_conversions(

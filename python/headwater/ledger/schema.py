@@ -322,7 +322,7 @@ clicks = Table(
     _integer("flags"),
     _text("verdict"),
     _bytes("record"),
-    # Costs half a microsecond a click, and spares lists of a program a scan of all clicks.
+    # Costs one microsecond a click, and spares lists of a program a scan of all clicks.
     Index("ix_clicks_program", "program", "click_id"),
     sqlite_with_rowid=False,
 )

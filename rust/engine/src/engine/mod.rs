@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Error;
 use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPOOL_AGE_MAX_MS};
 use crate::record::frame::{claimed_version, decode_frame, Frame, VERSION};
-use crate::record::{Body, Kind, Record};
+use crate::record::{Kind, Record};
 use crate::snapshot::{self, SnapshotView};
 use crate::state::brand::Brand;
 use crate::state::producers::Producers;
@@ -244,7 +244,6 @@ impl Engine {
     }
 
     fn apply_frame(&mut self, frame: &Frame<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
-        self.warm(frame);
         let header = frame.header;
         let Limits { producer_ranges_max, producers_max, .. } = self.options.limits;
         for ((record, bytes), sequence) in frame.records.iter().zip(header.first_sequence..) {
@@ -259,32 +258,6 @@ impl Engine {
         let now_ms = self.time_ms;
         self.producers.insert(header.producer, range, now_ms, producer_ranges_max, producers_max);
         outcomes.touch_producer(header.producer);
-    }
-
-    /// Brings what a frame's clicks will touch near the processor, in two sweeps: buckets, then
-    /// entries. Changes nothing and decides nothing; it saves waiting for memory.
-    fn warm(&self, frame: &Frame<'_>) {
-        let clicks = || {
-            frame.records.iter().filter_map(|(record, _)| match &record.body {
-                Body::Click(click) => {
-                    let brand = self.brands.get(&record.brand)?;
-                    Some((brand, record.event_id, click.identifiers))
-                }
-                _ => None,
-            })
-        };
-        let mut near = 0;
-        for (brand, click_id, identifiers) in clicks() {
-            near += brand.clicks.entries().bucket_len(&click_id);
-            let nodes = brand.index.nodes();
-            near += identifiers.iter().map(|key| nodes.bucket_len(&key)).sum::<usize>();
-        }
-        for (brand, click_id, identifiers) in clicks() {
-            near += usize::from(brand.clicks.contains(&click_id));
-            let nodes = brand.index.nodes();
-            near += identifiers.iter().filter(|key| nodes.contains(key)).count();
-        }
-        std::hint::black_box(near);
     }
 
     #[allow(clippy::panic, reason = "the fault hook of crash tests")]

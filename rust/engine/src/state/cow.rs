@@ -73,15 +73,6 @@ impl<K: CowKey, V: Clone> CowMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// How many entries share the key's bucket. Reading this for many keys in a row lets the
-    /// processor fetch their buckets side by side, where one event after the other would wait
-    /// for each.
-    pub fn bucket_len(&self, key: &K) -> usize {
-        let at = self.bucket_of(key);
-        let page = self.pages.get(at / PAGE_BUCKETS);
-        page.and_then(|page| page.get(at % PAGE_BUCKETS)).map_or(0, |bucket| bucket.len())
-    }
-
     /// The value of a key, to change it in place. Copies what a snapshot shares.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         if !self.contains(key) {

@@ -1,0 +1,83 @@
+"""Configuration: later sources win, and every fault is said at once."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater import config
+from headwater.errors import ConfigError
+
+
+def load(
+    options: dict[str, object] | None = None,
+    environment: dict[str, str] | None = None,
+    file: Path | None = None,
+) -> config.Config:
+    return config.load(options or {}, environment or {}, file or Path("no-such-file"))
+
+
+def test_options_win_over_environment_over_file(tmp_path: Path) -> None:
+    file = tmp_path / "headwater.toml"
+    file.write_text("port = 1001\nconsole_port = 1002\nedges = 3\n")
+    environment = {"HEADWATER_CONSOLE_PORT": "2002", "HEADWATER_EDGES": "4"}
+    settings = load({"edges": 5}, environment, file)
+    assert (settings.port, settings.console_port, settings.edges) == (1001, 2002, 5)
+
+
+def test_an_option_that_was_not_given_changes_nothing() -> None:
+    assert load({"port": None}).port == 8080
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "headwater.toml"
+    file.write_text('prot = 1\nedges = "many"\n')
+    with pytest.raises(ConfigError) as caught:
+        load({"port": 70_000}, {"HEADWATER_LEASE_MS": "5s", "HEADWATER_NOPE": "1"}, file)
+    text = "\n".join(caught.value.faults)
+    for part in ("prot", "edges", "lease_ms", "nope", "port: from 0 to 65535"):
+        assert part in text
+    assert len(caught.value.faults) == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HEADWATER_SPOOL_BYTES_MAX", "4GiB"),
+        ("HEADWATER_EDGES", "0"),
+        ("HEADWATER_EDGES", "٣"),
+        ("HEADWATER_ALLOW_UNSAFE_REDIS", "maybe"),
+        ("HEADWATER_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
+        ("HEADWATER_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
+    with pytest.raises(ConfigError):
+        load(environment={variable: value})
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "headwater.toml"
+    file.write_text("port = = 3")
+    with pytest.raises(ConfigError):
+        load(file=file)
+
+
+@pytest.mark.parametrize(("name", "bounds"), sorted(config._RANGES.items()))
+def test_bounds_of_numbers(name: str, bounds: tuple[int, int]) -> None:
+    low, high = bounds
+    assert getattr(load({name: low}), name) == low
+    assert getattr(load({name: high}), name) == high
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError):
+            load({name: value})
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_environment_gives_settings_or_faults(name: str, value: str) -> None:
+    with contextlib.suppress(ConfigError):
+        load(environment={f"HEADWATER_{name}": value})
