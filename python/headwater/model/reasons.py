@@ -75,6 +75,7 @@ REASONS: dict[str, Reason] = {
     "phone_country_missing": Reason(
         422, "The phone number has no country code and the program no default country."
     ),
+    "phone_country_unknown": Reason(422, "The country of the phone number is not known."),
     "invalid_identifier": Reason(422, "An identifier has a form that is not taken."),
     "invalid_destination": Reason(422, "The destination is not an absolute http(s) URL in ASCII."),
     "invalid_cursor": Reason(422, "The cursor is not one this list gave."),
@@ -95,6 +96,8 @@ REASONS: dict[str, Reason] = {
     # Frames that are set aside
     "bad_checksum": Reason(None, "The frame's checksum is wrong: it was damaged on the way."),
     "malformed": Reason(None, "The frame holds a record that cannot be decoded."),
+    "wrong_partition": Reason(None, "The frame was put on another partition's stream."),
+    "brands_max": Reason(None, "The partition is at its bound of brands."),
     "panic": Reason(None, "The frame ended the engine twice; it is set aside."),
 }
 
