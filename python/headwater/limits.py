@@ -51,8 +51,6 @@ ADDRESSES_REMEMBERED_MAX: Final = 16_384
 # ---- Values in requests --------------------------------------------------------------------
 # The field's limit for sub ids and the like; longer values are cut and flagged.
 PARAMETER_BYTES_MAX: Final = 255
-# Longest identifier taken (identity.md 4.1); a longer one is no identifier.
-IDENTIFIER_BYTES_MAX: Final = 1024
 USER_AGENT_BYTES_MAX: Final = 512
 REFERRER_BYTES_MAX: Final = 1024
 # A URL longer than this is cut by browsers and proxies on the way.
@@ -139,7 +137,6 @@ LOOKUPS_MAX: Final = 10_000
 # ---- Matcher -------------------------------------------------------------------------------
 # Frames and bytes read at once: a batch is one SQL transaction.
 BATCH_FRAMES_MAX: Final = 512
-BATCH_RECORDS_TARGET: Final = 4096
 # Bytes one read of the streams should stay below: frames vary from one record to a full one.
 READ_BYTES_MAX: Final = 32 * MIB
 READ_BLOCK_MS: Final = 100
