@@ -16,7 +16,7 @@ help: ## list the targets
 	@touch $@
 
 .venv/.extension: .venv/.packages pyproject.toml Cargo.toml Cargo.lock $(RUST)
-	$(BIN)/maturin develop --release --locked --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --release --locked --quiet
 	@touch $@
 
 .PHONY: build
