@@ -129,13 +129,16 @@ class Engine:
 
     def skip(self, ms: int, seq: int, frame: bytes, reason: str) -> None:
         """Pass over an entry that the ledger has quarantined: position, time and chain digest
-        advance, nothing is applied. Raises `PositionError`."""
+        advance, its sequences count as seen, nothing is applied. Raises `PositionError`."""
 
     def view(self) -> SnapshotView:
         """The state as it is now. Cheap: nothing is copied until the engine changes it."""
 
     def ranges(self, producer: int) -> list[tuple[int, int]]:
         """The sequences seen of a producer, as inclusive ranges, lowest first."""
+
+    def seen(self) -> dict[int, list[tuple[int, int]]]:
+        """The same of every producer that is not forgotten."""
 
     def stats(self) -> dict[str, int]:
         """Sizes of the state: brands, producers, clicks_live, clicks_gone, orders,

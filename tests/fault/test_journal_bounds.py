@@ -48,7 +48,7 @@ def test_the_bound_in_bytes(valkey: tools.Server, short_folder: Path) -> None:
             with pytest.raises(JournalFull):
                 writer.submit(0, tools.record(tools.PRODUCER, 8))
             tools.commit_all(valkey)
-            await tools.until(lambda: writer.spool_bytes == 0)
+            await tools.until(lambda: writer.spool_bytes == 0 and writer.accepting)
             assert await writer.submit(0, tools.record(tools.PRODUCER, 9)) is True
 
     tools.run(job())

@@ -23,7 +23,8 @@ from pathlib import Path
 import journal_tools as tools
 
 async def job(url, root, producer):
-    async with tools.writing(url, Path(root), producer, segment_bytes=20_000) as writer:
+    settings = {"segment_bytes": 20_000, "answer_ms": 20}
+    async with tools.writing(url, Path(root), producer, **settings) as writer:
         next_number = 0
         async def submit():
             nonlocal next_number

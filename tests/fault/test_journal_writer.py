@@ -10,6 +10,7 @@ import msgpack
 import pytest
 
 import journal_tools as tools
+from headwater import limits
 from headwater.journal import keys
 
 short_folder = tools.short_folder
@@ -137,7 +138,9 @@ def test_redis_hung_costs_one_wait_and_late_answers_are_honored(
     valkey: tools.Server, short_folder: Path
 ) -> None:
     async def job() -> None:
-        async with tools.writing(valkey.url, short_folder / "spool") as writer:
+        async with tools.writing(
+            valkey.url, short_folder / "spool", answer_ms=limits.REDIS_ANSWER_MS
+        ) as writer:
             await tools.until(lambda: writer.redis_ok)
             assert await writer.submit(0, tools.record(tools.PRODUCER, 0)) is True
             valkey.signal(signal.SIGSTOP)
@@ -146,7 +149,9 @@ def test_redis_hung_costs_one_wait_and_late_answers_are_honored(
             for number in range(1, count + 1):
                 assert await writer.submit(0, tools.record(tools.PRODUCER, number)) is False
             spent_s = asyncio.get_running_loop().time() - started
-            assert spent_s < count * 0.020 / 2, "only the first frame waits for Redis"
+            assert spent_s < count * limits.REDIS_ANSWER_MS / 1000 / 2, (
+                "only the first frame waits for Redis"
+            )
             assert not writer.redis_ok
             valkey.signal(signal.SIGCONT)
             await tools.until(lambda: writer.redis_ok and writer.pending_frames == 0)
@@ -162,7 +167,9 @@ def test_redis_hung_for_long_is_left_and_found_again(
     valkey: tools.Server, short_folder: Path
 ) -> None:
     async def job() -> None:
-        async with tools.writing(valkey.url, short_folder / "spool", hang_ms=200) as writer:
+        async with tools.writing(
+            valkey.url, short_folder / "spool", answer_ms=limits.REDIS_ANSWER_MS, hang_ms=200
+        ) as writer:
             load = tools.Load(writer)
             await tools.until(lambda: bool(load.answered))
             valkey.signal(signal.SIGSTOP)
@@ -183,7 +190,9 @@ def test_lost_answers_are_resent_with_the_same_bytes(
     async def job() -> None:
         async with (
             tools.Proxy(valkey.config.redis_socket, short_folder / "proxy") as proxy,
-            tools.writing(proxy.url, short_folder / "spool") as writer,
+            tools.writing(
+                proxy.url, short_folder / "spool", answer_ms=limits.REDIS_ANSWER_MS
+            ) as writer,
         ):
             load = tools.Load(writer)
             for _ in range(5):
@@ -205,7 +214,9 @@ def test_a_slow_redis_is_used_and_not_waited_for(valkey: tools.Server, short_fol
     async def job() -> None:
         async with (
             tools.Proxy(valkey.config.redis_socket, short_folder / "proxy") as proxy,
-            tools.writing(proxy.url, short_folder / "spool") as writer,
+            tools.writing(
+                proxy.url, short_folder / "spool", answer_ms=limits.REDIS_ANSWER_MS
+            ) as writer,
         ):
             await tools.until(lambda: writer.redis_ok)
             proxy.delay_s = 0.04

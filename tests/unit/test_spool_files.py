@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 import journal_tools as tools
-from headwater import limits
+from headwater import _core, limits
 from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.ranges import RangeSet
 from headwater.journal.segment import ENTRY, HEAD
 from headwater.journal.spool import LOCK, Spool, SpoolLocked, orphans
+from headwater.model import records
 
 PRODUCER = 5
 
@@ -292,7 +293,7 @@ def test_a_failed_fsync_is_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("headwater.journal.segment.os.fdatasync", fail)
     for _ in range(2):
-        with pytest.raises(OSError, match="error|failed"):
+        with pytest.raises(OSError, match=r"error|failed"):
             spool.sync(0)
     assert calls == 1, "a second fsync would say yes to what is lost"
     assert spool.append(0, tools.frame_of(0, PRODUCER, 2)).segment == 2
@@ -337,3 +338,22 @@ def test_the_largest_frame_is_read_back(tmp_path: Path) -> None:
     assert [found.frame for found in chunk.frames] == [fits]
     assert len([*spool.frames(0)]) == 3
     spool.close()
+
+
+def test_the_stand_in_of_these_tests_makes_the_real_frame() -> None:
+    record = records.encode(
+        records.Record(
+            records.Kind.TICK,
+            bytes(16),
+            0,
+            1,
+            None,
+            records.Trust.SERVER,
+            records.Source.CLOCK,
+            (),
+        )
+    )
+    frame = tools.encode_frame(3, PRODUCER, 9, [record, record])
+    assert frame == _core.encode_frame(3, PRODUCER, 9, [record, record])
+    name = keys.frame_name(frame)
+    assert _core.frame_header(frame) == (1, *name[:1], name.records, *name[1:3])

@@ -111,7 +111,7 @@ class Publisher:
 
     async def _step(self, client: RespClient, deadline: asyncio.Timeout) -> None:
         _extend(deadline)
-        await self._follow_generation(client)
+        await self._follow_generation(client, deadline)
         await self._finish_spreads()
         while True:
             _extend(deadline)
@@ -126,12 +126,7 @@ class Publisher:
 
     async def _publish(self, client: RespClient) -> None:
         faults.reach("publish.begun")
-        await asyncio.gather(
-            *(
-                client.call("XADD", keys.stream(partition), "*", keys.FRAME_FIELD, frame)
-                for partition, frame in self._frames
-            )
-        )
+        await _append(client, self._frames)
         faults.reach("publish.appended")
         await publish_config(
             client, [(row.revision, row.object, row.number, row.value) for row in self._rows]
@@ -169,7 +164,7 @@ class Publisher:
 
     # ---- what Redis lost, and what others left
 
-    async def _follow_generation(self, client: RespClient) -> None:
+    async def _follow_generation(self, client: RespClient, deadline: asyncio.Timeout) -> None:
         """Put the configuration back when the log began anew or Redis lost it."""
         generation, seeded, top = await asyncio.gather(
             client.call("GET", keys.GENERATION),
@@ -181,13 +176,19 @@ class Publisher:
         # At the start the generation tells nothing: what is in Redis is held against the ledger.
         told = int(top[0][0].partition(b"-")[0]) if top else 0
         known = await asyncio.to_thread(outbox.newest_appended, self._ledger)
-        if self._is_following or not seeded or told != known:
+        newest = await asyncio.to_thread(outbox.newest_revision, self._ledger)
+        # Beyond what is marked is what a dead publisher told and could not mark: that is no loss.
+        if self._is_following or not seeded or not known <= told <= newest:
             log.info(
                 "configuration_put_back",
                 extra={"fields": {"revision": known, "redis_revision": told}},
             )
             await reseed(client, await asyncio.to_thread(self._published_objects))
-        again = await asyncio.to_thread(outbox.append_again, self._ledger)
+        again, after = 0, 0
+        while rows := await asyncio.to_thread(outbox.not_committed, self._ledger, after):
+            _extend(deadline)
+            await _append(client, self._frames_of(rows))
+            again, after = again + len(rows), rows[-1].revision
         if again:
             log.info("controls_appended_again", extra={"fields": {"count": again}})
         self._generation, self._is_following = generation, True
@@ -208,6 +209,15 @@ class Publisher:
             while await asyncio.to_thread(enrolling.spread_step, self._ledger, kind, number):
                 pass
         self._spreads_s = now_s
+
+
+async def _append(client: RespClient, frames: Sequence[tuple[int, bytes]]) -> None:
+    await asyncio.gather(
+        *(
+            client.call("XADD", keys.stream(partition), "*", keys.FRAME_FIELD, frame)
+            for partition, frame in frames
+        )
+    )
 
 
 def _extend(deadline: asyncio.Timeout) -> None:

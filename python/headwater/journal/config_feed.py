@@ -113,7 +113,9 @@ class ConfigFeed:
         oldest = _revision(first[0][0]) if first else 0
         newest = _revision(last[0][0]) if last else 0
         reseeded = seed is not None and seed != self._seed
-        if reseeded or newest < self.revision or oldest > self.revision + 1:
+        # A log that ends before what is held is an older one restored: what is held stays until
+        # the publisher has seeded the objects anew.
+        if reseeded or oldest > self.revision + 1:
             await self._read_all(client, seed, newest)
         self._heard_s = clock.monotonic_s()
 

@@ -94,7 +94,7 @@ class DecisionHub:
             return
         try:
             message = msgpack.unpackb(push[2])
-            future = self._waiting.pop(message["event_id"], None)
+            future = self._waiting.get(message["event_id"])
         except (ValueError, KeyError, TypeError) as error:
             log.warning("decision unreadable", extra={"fields": {"why": str(error)}})
             return
@@ -102,7 +102,7 @@ class DecisionHub:
             future.set_result(message)
 
     def expect(self, event_id: bytes) -> asyncio.Future[dict[str, Any]]:
-        """Ask to be told of an event, before it is submitted; then `wait` for it.
+        """Ask to be told of an event, before it is submitted; then `wait` for it, or `forget` it.
 
         The result is {event_id, conversion_id, outcome, decision}.
         """

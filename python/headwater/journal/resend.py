@@ -133,7 +133,13 @@ class Resender:
         ]
 
     async def _resend_some(self, backlog: Backlog) -> None:
-        frames = await backlog.read(self._files, limits.DRAIN_BYTES_MAX)
+        try:
+            frames = await backlog.read(self._files, limits.DRAIN_BYTES_MAX)
+        except OSError as error:
+            # The other spools must not wait for a file that cannot be read.
+            log.error("spool not readable", extra={"fields": {"why": str(error)}})
+            backlog.refused()
+            return
         prefix = xadd_prefix(backlog.partition)
         at = 0
         while at < len(frames):

@@ -266,7 +266,12 @@ def _pipeline(client: redis.Redis, commands: Sequence[Sequence[Any]], atomic: bo
     pipeline.response_callbacks = type(pipeline.response_callbacks)({})
     for command in commands:
         pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-    return pipeline.execute()
+    # redis-py puts the command into the error it raises: a frame, and what it says of a visitor.
+    answers = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, redis.RedisError):
+            raise answer
+    return answers
 
 
 def _raise_last_id(client: redis.Redis, partition: int, position: Position) -> None:

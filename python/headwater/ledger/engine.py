@@ -24,7 +24,7 @@ class Ledger:
     def __init__(self, engine: sa.Engine) -> None:
         self._reader = engine
         self._writer = engine.execution_options(**{_WRITE: True})
-        self._inserts: dict[str, str] = {}
+        self._inserts: dict[tuple[str, bool], str] = {}
         self._texts: dict[Callable[[sa.Dialect], str], str] = {}
 
     @contextmanager
@@ -46,16 +46,20 @@ class Ledger:
         with _as_ledger_error(), self._writer.connect() as connection, connection.begin():
             yield connection
 
-    def insert_sql(self, table: sa.Table) -> str:
-        """The driver's text of a plain INSERT of all columns of `table`, in their order.
+    def insert_sql(self, table: sa.Table, *, or_ignore: bool = False) -> str:
+        """The driver's text of a plain INSERT of all columns of `table`, in their order; with
+        `or_ignore` a row whose key is there already is passed over.
 
         For `exec_driver_sql` with a list of tuples: it goes round the compiler and the
         parameter processors, which cost more than the insert itself.
         """
-        text = self._inserts.get(table.name)
+        text = self._inserts.get((table.name, or_ignore))
         if text is None:
             text = str(sa.insert(table).compile(dialect=self._reader.dialect))
-            self._inserts[table.name] = text
+            if or_ignore:
+                # SQLite and PostgreSQL spell it alike.
+                text += " ON CONFLICT DO NOTHING"
+            self._inserts[table.name, or_ignore] = text
         return text
 
     def cached_sql(self, build: Callable[[sa.Dialect], str]) -> str:

@@ -198,15 +198,16 @@ def note_panic(ledger: Ledger, partition: int, epoch: int, position: Position) -
 
 
 def uncommitted_controls(ledger: Ledger, partition: int) -> list[bytes]:
-    """Control records of a partition that are on the log and not yet known to be committed.
+    """Control records of a partition that are not yet known to be committed.
 
-    Whoever finds the log lost appends them again: the engine keeps the highest revision.
+    Whoever finds the log lost appends them again: the engine keeps the highest revision. Those
+    not marked as appended are among them, for the mark may be on its way.
     """
     columns = config_outbox.c
     with ledger.read() as connection:
         rows = connection.execute(
             sa.select(columns.control)
-            .where(columns.partition == partition, columns.appended, ~columns.committed)
+            .where(columns.partition == partition, ~columns.committed)
             .order_by(columns.revision)
             .limit(limits.RECOVERY_ROWS_MAX)
         )

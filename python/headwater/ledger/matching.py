@@ -5,10 +5,14 @@ batch was read to where it ends, on condition that owner (epoch), generation and
 still those the batch was made under. Whoever lost the partition, or repeats a batch whose COMMIT
 went through unanswered, changes no row and gets Fenced. After any other LedgerError from `commit`
 the outcome is unknown: acquire again, which raises the epoch, and go on from the position read.
+
+The engine's memory of ids is bounded, the ledger's is not. An event that the engine takes for new
+and the ledger has, such as one sent again under its key a week later, leaves the ledger as it is.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +20,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from headwater import clock, faults
-from headwater.errors import Fenced, LedgerError
+from headwater.errors import Fenced
 from headwater.ledger.decisions import decision, decision_by_id, recent_decisions
 from headwater.ledger.engine import Ledger
 from headwater.ledger.manifest import (
@@ -81,6 +85,8 @@ __all__ = [
     "uncommitted_controls",
 ]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionBatch:
@@ -101,24 +107,29 @@ class PartitionBatch:
 # ---- The transaction of a batch ------------------------------------------------------------
 
 
-def commit(ledger: Ledger, batches: Sequence[PartitionBatch], *, lease_until_ms: int) -> None:
+def commit(
+    ledger: Ledger, batches: Sequence[PartitionBatch], *, lease_until_ms: int
+) -> frozenset[bytes]:
     """Commit outcomes, positions and archive facts of all `batches`, all or none.
 
-    Raises Fenced when a partition is not where its batch began, under the same owner: nothing is
+    The answer: ids of conversions that were decided before the engine's memory begins; the
+    ledger keeps its decision. Raises Fenced when a partition is not where its batch began, under the same owner: nothing is
     written, and this process may not go on. Raises LedgerError otherwise: see the module's head.
     """
+    decided_before: set[bytes] = set()
     with ledger.write() as connection:
         faults.reach("commit.begun")
         for batch in batches:
             _move_position(connection, batch, lease_until_ms)
         faults.reach("commit.position")
         for batch in batches:
-            _insert_outcomes(ledger, connection, batch)
+            decided_before |= _insert_outcomes(ledger, connection, batch)
         faults.reach("commit.rows")
         for batch in batches:
             list_segments(connection, batch.partition, batch.epoch, batch.archive)
         faults.reach("commit.before")
     faults.reach("commit.after")
+    return frozenset(decided_before)
 
 
 def _move_position(connection: sa.Connection, batch: PartitionBatch, lease_until_ms: int) -> None:
@@ -157,14 +168,21 @@ _PLAIN: Final = (
 )
 
 
-def _insert_outcomes(ledger: Ledger, connection: sa.Connection, batch: PartitionBatch) -> None:
+def _insert_outcomes(
+    ledger: Ledger, connection: sa.Connection, batch: PartitionBatch
+) -> set[bytes]:
+    """Write a batch's rows; the conversions the ledger had decided before, and keeps."""
     for key, table in _PLAIN:
         rows = batch.outcomes.get(key)
         if rows:
-            # A plain INSERT: an id that is there already is a fault to stop at, not to pass over.
-            connection.exec_driver_sql(ledger.insert_sql(table), [tuple(row) for row in rows])
+            sql = ledger.insert_sql(table, or_ignore=True)
+            inserted = connection.exec_driver_sql(sql, [tuple(row) for row in rows]).rowcount
+            if inserted != len(rows):
+                fields = {"table": table.name, "count": len(rows) - inserted}
+                log.warning("events were in the ledger before", extra={"fields": fields})
+    decided_before: set[bytes] = set()
     if batch.outcomes.get("conversions"):
-        _insert_conversions(ledger, connection, batch.outcomes["conversions"])
+        decided_before = _insert_conversions(ledger, connection, batch.outcomes["conversions"])
     if batch.outcomes.get("controls"):
         _confirm_controls(connection, batch.outcomes["controls"])
     if batch.outcomes.get("quarantined"):
@@ -174,6 +192,7 @@ def _insert_outcomes(ledger: Ledger, connection: sa.Connection, batch: Partition
             for ms, seq, reason, frame in batch.outcomes["quarantined"]
         ]
         connection.exec_driver_sql(ledger.insert_sql(quarantine), rows)
+    return decided_before
 
 
 def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -203,28 +222,42 @@ _CREDITS_AT: Final = 14
 
 def _insert_conversions(
     ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
-) -> None:
-    """Write the newest revision of each conversion, and its credits in place of the former."""
+) -> set[bytes]:
+    """Write the newest revision of each conversion, and its credits in place of the former; the
+    ids of those that came with a revision the ledger has already.
+    """
     newest = {row[0]: row for row in rows}
     sql = ledger.cached_sql(_upsert_conversions)
-    result = connection.exec_driver_sql(
-        sql, [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
-    )
-    if result.rowcount != len(newest):
-        raise LedgerError("a conversion came with a revision that is not newer than the ledger's")
+    values = [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
+    passed_over: set[bytes] = set()
+    attempt = connection.begin_nested()
+    if connection.exec_driver_sql(sql, values).rowcount == len(values):
+        attempt.commit()
+    else:
+        # One by one, to learn which of them the ledger had.
+        attempt.rollback()
+        passed_over = {
+            value[0] for value in values if not connection.exec_driver_sql(sql, value).rowcount
+        }
+        fields = {"table": conversions.name, "count": len(passed_over)}
+        log.warning("events were in the ledger before", extra={"fields": fields})
+    written = [row for row in newest.values() if row[0] not in passed_over]
+    if not written:
+        return passed_over
     connection.execute(
         sa.delete(credit_shares).where(
             credit_shares.c.conversion_id == sa.bindparam("of_conversion")
         ),
-        [{"of_conversion": conversion_id} for conversion_id in newest],
+        [{"of_conversion": row[0]} for row in written],
     )
     shares = [
         (row[0], ordinal, partner, click_id, share_ppm)
-        for row in newest.values()
+        for row in written
         for ordinal, (partner, click_id, share_ppm) in enumerate(row[_CREDITS_AT])
     ]
     if shares:
         connection.exec_driver_sql(ledger.insert_sql(credit_shares), shares)
+    return passed_over
 
 
 def _upsert_conversions(dialect: sa.Dialect) -> str:

@@ -138,17 +138,7 @@ def not_appended(ledger: Ledger, count: int = limits.TRANSACTION_ROWS_MAX) -> Wa
             .order_by(columns.revision)
             .limit(count)
         )
-        found = [
-            Announcement(
-                revision=row.revision,
-                partition=row.partition,
-                object=row.object,
-                number=row.number,
-                control=row.control,
-                value=_unpacked(row.value),
-            )
-            for row in rows
-        ]
+        found = [_announcement(row) for row in rows]
     return Waiting(found, newest if len(found) < count else found[-1].revision)
 
 
@@ -176,19 +166,34 @@ def mark_appended(ledger: Ledger, revisions: Iterable[int]) -> None:
             )
 
 
-def append_again(ledger: Ledger) -> int:
-    """Have every row appended again that the matcher has not committed; how many there are.
+def not_committed(
+    ledger: Ledger, after: int = 0, count: int = limits.TRANSACTION_ROWS_MAX
+) -> list[Announcement]:
+    """Appended rows above a revision that the matcher has not committed, in their order.
 
-    For a log that was lost. Of those that were not lost the engine takes no revision twice.
+    For a log that was lost, to append them again. Of those that were not lost the engine takes no
+    revision twice. They stay marked: the edges have heard of them.
     """
     columns = config_outbox.c
-    with ledger.write() as connection:
-        changed = connection.execute(
-            sa.update(config_outbox)
-            .where(columns.appended, ~columns.committed)
-            .values(appended=False)
+    with ledger.read() as connection:
+        rows = connection.execute(
+            sa.select(config_outbox)
+            .where(columns.appended, ~columns.committed, columns.revision > after)
+            .order_by(columns.revision)
+            .limit(count)
         )
-        return changed.rowcount
+        return [_announcement(row) for row in rows]
+
+
+def _announcement(row: sa.Row[Any]) -> Announcement:
+    return Announcement(
+        revision=row.revision,
+        partition=row.partition,
+        object=row.object,
+        number=row.number,
+        control=row.control,
+        value=_unpacked(row.value),
+    )
 
 
 def published_objects(

@@ -43,10 +43,13 @@ def decision_of(row: Row) -> dict[str, Any]:
     )
 
 
-def decisions_to_tell(ledger: Ledger, batches: Sequence[Outcomes]) -> list[Told]:
+def decisions_to_tell(
+    ledger: Ledger, batches: Sequence[Outcomes], decided_before: frozenset[bytes] = frozenset()
+) -> list[Told]:
     """One message for each report of the batches, which are committed.
 
-    A repeat or a conflict is answered with the first decision, read from the ledger.
+    A repeat or a conflict is answered with the first decision, read from the ledger; so is a
+    report of a conversion that the ledger had `decided_before` and the engine had forgotten.
     """
     reports = [report for outcomes in batches for report in outcomes["reports"]]
     if not reports:
@@ -55,6 +58,7 @@ def decisions_to_tell(ledger: Ledger, batches: Sequence[Outcomes]) -> list[Told]
         row[CONVERSION_ID]: decision_of(row)
         for outcomes in batches
         for row in outcomes["conversions"]
+        if row[CONVERSION_ID] not in decided_before
     }
     told = []
     for report in reports:

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 
 from headwater import _core, clock, faults, ids, limits
+from headwater.journal import keys
 from headwater.journal.archive import ArchiveWriter
 from headwater.ledger.matching import PartitionBatch, PartitionRow, Position, SegmentFact
 from headwater.matcher.recovery import Entry, archive_folder
@@ -46,6 +47,7 @@ class Partition:
                 merge_outcomes(merged, msgpack.unpackb(outcomes, strict_map_key=False))
             else:
                 self.engine.skip(*run[0], reason)
+                merge_outcomes(merged, {"producers": _producer_of(run[0][2])})
             for ms, seq, frame in run:
                 self._archive.append(ms, seq, frame, reason)
         faults.reach("matcher.applied")
@@ -107,6 +109,14 @@ class Partition:
 
     def close(self) -> None:
         self._archive.close()
+
+
+def _producer_of(frame: bytes) -> dict[int, None]:
+    """Who is told that the frame is settled: nobody when it does not say whose it is."""
+    try:
+        return {keys.frame_name(frame).producer: None}
+    except ValueError:
+        return {}
 
 
 def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

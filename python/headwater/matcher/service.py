@@ -55,6 +55,7 @@ class Matcher:
         self._reader: StreamReader
         self._snapshots = Snapshots(ledger, self._data, settings.snapshot_every_ms)
         self._housekept_s = 0.0
+        self._untold = False
         self._renewed_s = 0.0
 
     def stop(self, *_signal: object) -> None:
@@ -67,6 +68,7 @@ class Matcher:
             if rows is None:
                 return 0
             self._rebuild(rows)
+            self._snapshots.forget_unlisted(list(self._partitions.values()))
             self._reader = StreamReader(self._config.effective_redis_url, sorted(self._partitions))
             self._reader.expect(rows[0].generation, rows[0].redis_run_id)
             self._tell_again()
@@ -149,7 +151,7 @@ class Matcher:
         faults.reach("matcher.before_commit")
         self._heartbeat.calling()
         try:
-            matching.commit(
+            decided_before = matching.commit(
                 self._ledger, batches, lease_until_ms=clock.now_ms() + self._config.lease_ms
             )
         except BaseException:
@@ -162,7 +164,7 @@ class Matcher:
             self._partitions[batch.partition].committed(batch)
             outcomes.count(batch.outcomes)
         metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
-        self._tell(batches)
+        self._tell(batches, decided_before)
         faults.reach("matcher.told")
 
     def _lag_s(self, read: dict[int, list[Entry]]) -> float:
@@ -172,8 +174,10 @@ class Matcher:
         ]
         return max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
 
-    def _tell(self, batches: list[PartitionBatch]) -> None:
-        told = outcomes.decisions_to_tell(self._ledger, [batch.outcomes for batch in batches])
+    def _tell(self, batches: list[PartitionBatch], decided_before: frozenset[bytes]) -> None:
+        told = outcomes.decisions_to_tell(
+            self._ledger, [batch.outcomes for batch in batches], decided_before
+        )
         committed = {
             batch.partition: {
                 producer: self._partitions[batch.partition].engine.ranges(producer)
@@ -181,17 +185,27 @@ class Matcher:
             }
             for batch in batches
         }
-        self._reader.publish(committed, told)
+        try:
+            self._reader.publish(committed, told)
+        except JournalError:
+            self._untold = True
+            raise
 
     def _tell_again(self) -> None:
-        """The last decisions. Committed ranges need no such care: what is sent again because
-        they were not heard of makes them be told again.
+        """What an edge may not have heard: every committed range, and the last decisions. An edge
+        that sends nothing more would hear of its last frames by nothing else, and keep them until
+        its spool is too old to take any event.
         """
+        self._untold = True
         try:
+            self._reader.publish(
+                {item.number: item.engine.seen() for item in self._partitions.values()}, ()
+            )
             self._reader.keep_decisions(
                 (found["conversion_id"], msgpack.packb(found))
                 for found in recent_decisions(self._ledger, clock.now_ms() - TOLD_AGAIN_MS)
             )
+            self._untold = False
         except JournalError as error:
             log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
 
@@ -226,18 +240,20 @@ class Matcher:
 
     def _housekeeping(self) -> None:
         now_s = clock.monotonic_s()
+        self._snapshots.step(list(self._partitions.values()))
+        if now_s - self._housekept_s >= limits.LEASE_RENEW_MS / 1000:
+            self._housekept_s = now_s
+            self._renew()
+            # Before anything is added: a full server refuses everything but this.
+            for item in self._partitions.values():
+                self._reader.trim(item.number, item.position)
+            self._reader.status(msgpack.packb(self._status()))
+            if self._untold:
+                self._tell_again()
         for item in self._partitions.values():
             if now_s - item.active_s >= limits.TICK_MS / 1000:
                 item.active_s = now_s
                 self._reader.append(item.number, item.tick_frame())
-        self._snapshots.step(list(self._partitions.values()))
-        if now_s - self._housekept_s < limits.LEASE_RENEW_MS / 1000:
-            return
-        self._housekept_s = now_s
-        self._renew()
-        for item in self._partitions.values():
-            self._reader.trim(item.number, item.position)
-        self._reader.status(msgpack.packb(self._status()))
 
     def _renew(self) -> None:
         """Keep the lease, and see by it whether the ledger can be written."""
@@ -319,7 +335,8 @@ def run_matcher(settings: config.Config) -> int:
         # ledger, under a higher epoch.
         log.error("ledger failed", extra={"fields": {"why": str(error)[:500]}})
         return EXIT_LEDGER
-    except HeadwaterError:
+    except (HeadwaterError, _core.CoreError, OSError):
+        # A frame of a newer version, a disk that is full: the next start stops there again.
         log.exception("matcher stopped")
         return 1
     finally:

@@ -29,6 +29,19 @@ class Snapshots:
         self._thread: threading.Thread | None = None
         self._done: tuple[Partition, SnapshotFact] | None = None
 
+    def forget_unlisted(self, partitions: list[Partition]) -> None:
+        """Delete the files of earlier owners that no list names: what a crash or a full disk
+        left half written, and what was taken off the list just before the end.
+        """
+        for partition in partitions:
+            listed = {
+                fact.name for fact in matching.snapshot_facts(self._ledger, partition.number)
+            }
+            for path in snapshot_folder(self._data, partition.number).glob("*.snap"):
+                epoch = path.name.partition("-")[0]
+                if path.name not in listed and epoch.isdecimal() and int(epoch) < partition.epoch:
+                    path.unlink(missing_ok=True)
+
     def step(self, partitions: list[Partition]) -> None:
         """List what was finished and begin what is due. Called between batches only, so that a
         view is never ahead of what the ledger has committed.
@@ -88,6 +101,8 @@ class Snapshots:
             os.close(directory)
         except OSError as error:
             log.exception("snapshot not written", extra={"fields": {"why": str(error)}})
+            # Half a file would keep a full disk full.
+            (folder / fact.name).unlink(missing_ok=True)
             return
         digest = hashlib.blake2b(content, digest_size=32).digest()
         self._done = (partition, dataclasses.replace(fact, digest=digest, length=len(content)))

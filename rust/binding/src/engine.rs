@@ -129,6 +129,11 @@ impl PyEngine {
         self.run(py, |engine, _| Ok(engine.ranges(producer).to_vec()))
     }
 
+    /// The sequences seen of every producer that is not forgotten, as inclusive ranges.
+    fn seen(&self, py: Python<'_>) -> PyResult<BTreeMap<u64, Vec<(u64, u64)>>> {
+        self.run(py, |engine, _| Ok(engine.seen()))
+    }
+
     /// Sizes of the state, by name.
     fn stats(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
         self.run(py, |engine, _| Ok(engine.stats()))

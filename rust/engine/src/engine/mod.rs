@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPOOL_AGE_MAX_MS};
-use crate::record::frame::{claimed_version, decode_frame, Frame, VERSION};
+use crate::record::frame::{
+    claimed_version, decode_frame, frame_header, Frame, FrameHeader, VERSION,
+};
 use crate::record::{Kind, Record};
 use crate::snapshot::{self, SnapshotView};
 use crate::state::brand::Brand;
@@ -122,6 +124,12 @@ impl Engine {
         self.producers.ranges(producer)
     }
 
+    /// The sequences seen of every producer that is not forgotten, as inclusive ranges.
+    pub fn seen(&self) -> BTreeMap<u64, Vec<(u64, u64)>> {
+        let producers = self.producers.by_number.iter();
+        producers.map(|(number, producer)| (*number, producer.ranges.as_slice().to_vec())).collect()
+    }
+
     /// Sizes of the state, by name.
     pub fn stats(&self) -> BTreeMap<&'static str, u64> {
         let sum = |size: fn(&Brand) -> usize| self.brands.values().map(size).sum::<usize>() as u64;
@@ -179,19 +187,25 @@ impl Engine {
         let mut chain = Chain::new(&self.digest, position, frame);
         match self.decode(frame) {
             Ok(decoded) => self.apply_frame(&decoded, &mut chain, outcomes),
-            Err(reason) => outcomes.row(Table::Quarantined, &mut chain, Some(frame), |row| {
-                row.array(4);
-                row.uint(position.0);
-                row.uint(position.1);
-                row.str(reason);
-            }),
+            Err(reason) => {
+                outcomes.row(Table::Quarantined, &mut chain, Some(frame), |row| {
+                    row.array(4);
+                    row.uint(position.0);
+                    row.uint(position.1);
+                    row.str(reason);
+                });
+                if let Some(header) = self.header_of(frame) {
+                    self.see(header);
+                    outcomes.touch_producer(header.producer);
+                }
+            }
         }
         self.digest = chain.finish();
         Ok(())
     }
 
     /// Passes over an entry that the ledger has quarantined: position, time and chain advance,
-    /// nothing is applied.
+    /// its sequences count as seen, nothing is applied.
     ///
     /// # Errors
     /// [`Error::Position`].
@@ -203,6 +217,9 @@ impl Engine {
         let mut chain = Chain::new(&self.digest, position, frame);
         chain.skip(reason);
         self.digest = chain.finish();
+        if let Some(header) = self.header_of(frame) {
+            self.see(header);
+        }
         Ok(())
     }
 
@@ -243,9 +260,24 @@ impl Engine {
         Ok(decoded)
     }
 
+    /// The header of a frame that is set aside. Its bytes are in the ledger, so its sequences
+    /// count as seen: its producer would keep it, and send it again, for ever. A frame whose
+    /// checksum is wrong names nobody, and a good copy may still come.
+    fn header_of(&self, frame: &[u8]) -> Option<FrameHeader> {
+        frame_header(frame).ok().filter(|header| header.partition == self.partition)
+    }
+
+    /// Notes that a frame's sequences have been seen.
+    fn see(&mut self, header: FrameHeader) {
+        let Limits { producer_ranges_max, producers_max, .. } = self.options.limits;
+        let range =
+            (header.first_sequence, header.first_sequence + u64::from(header.count) - 1);
+        let now_ms = self.time_ms;
+        self.producers.insert(header.producer, range, now_ms, producer_ranges_max, producers_max);
+    }
+
     fn apply_frame(&mut self, frame: &Frame<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
         let header = frame.header;
-        let Limits { producer_ranges_max, producers_max, .. } = self.options.limits;
         for ((record, bytes), sequence) in frame.records.iter().zip(header.first_sequence..) {
             if self.producers.contains(header.producer, sequence) {
                 outcomes.duplicate(chain);
@@ -253,10 +285,7 @@ impl Engine {
             }
             self.apply_record(record, bytes, header.producer, chain, outcomes);
         }
-        let last = header.first_sequence + u64::from(header.count) - 1;
-        let range = (header.first_sequence, last);
-        let now_ms = self.time_ms;
-        self.producers.insert(header.producer, range, now_ms, producer_ranges_max, producers_max);
+        self.see(header);
         outcomes.touch_producer(header.producer);
     }
 
