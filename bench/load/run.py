@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from headwater.config import Config
 from headwater.ledger.census import census, click_ids
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ops import demo
+from headwater.ops.client import ConsoleClient
 from headwater.ops.demo_traffic import BROWSERS, Scene
 
 WARM_UP_S = 2.0
@@ -123,15 +125,30 @@ def children(pid: int) -> Iterator[tuple[str, int]]:
         yield name, child
 
 
-def sample(supervisor: int, answered: list[bytes], ledger: Ledger) -> Sample:
-    used: dict[str, float] = {"generator": clock.process_cpu_s()}
+def matcher_steps(console: ConsoleClient) -> dict[str, float]:
+    """CPU seconds of the matcher by step, from its metrics: parts of the matcher's figure."""
+    found = re.findall(
+        r'headwater_matcher_cpu_seconds_total\{step="(\w+)"\} (\S+)', console.text("/metrics")
+    )
+    return {f"matcher: {step}": float(value) for step, value in found}
+
+
+def sample(
+    supervisor: int, answered: list[bytes], ledger: Ledger, console: ConsoleClient
+) -> Sample:
+    used: dict[str, float] = {"generator": clock.process_cpu_s(), **matcher_steps(console)}
     for name, pid in children(supervisor):
         used[name] = used.get(name, 0.0) + cpu_s(pid)
     return Sample(clock.monotonic_s(), used, len(answered), census(ledger).events)
 
 
 async def drive(
-    scene: Scene, connections: int, seconds: float, supervisor: int, ledger: Ledger
+    scene: Scene,
+    connections: int,
+    seconds: float,
+    supervisor: int,
+    ledger: Ledger,
+    console: ConsoleClient,
 ) -> tuple[list[bytes], Sample, Sample, int]:
     loop = asyncio.get_running_loop()
     answered: list[bytes] = []
@@ -143,9 +160,9 @@ async def drive(
         )
         clickers.append(clicker)
     await asyncio.sleep(WARM_UP_S)
-    before = await asyncio.to_thread(sample, supervisor, answered, ledger)
+    before = await asyncio.to_thread(sample, supervisor, answered, ledger, console)
     await asyncio.sleep(seconds)
-    after = await asyncio.to_thread(sample, supervisor, answered, ledger)
+    after = await asyncio.to_thread(sample, supervisor, answered, ledger, console)
     for clicker in clickers:
         clicker.stopping = True
     await asyncio.wait([clicker.ended for clicker in clickers], timeout=10)
@@ -171,7 +188,7 @@ def report(before: Sample, after: Sample, facts: dict[str, object]) -> dict[str,
     answered = after.answered - before.answered
     committed = after.committed - before.committed
     cpu = {name: after.cpu_s[name] - before.cpu_s.get(name, 0.0) for name in after.cpu_s}
-    system = sum(value for name, value in cpu.items() if name != "generator")
+    system = sum(value for name, value in cpu.items() if name != "generator" and ":" not in name)
     return {
         **facts,
         "seconds": round(seconds, 2),
@@ -211,7 +228,14 @@ def main() -> None:
         scene = demo.prepare(settings)
         ledger = open_ledger(settings.effective_ledger_url)
         answered, before, after, failed = uvloop.run(
-            drive(scene, options.connections, options.seconds, pid, ledger)
+            drive(
+                scene,
+                options.connections,
+                options.seconds,
+                pid,
+                ledger,
+                ConsoleClient.of(settings),
+            )
         )
         absent, doubled = missing_from(ledger, answered)
         ledger.close()

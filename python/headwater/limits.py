@@ -129,6 +129,8 @@ ORPHAN_POLL_MS: Final = 2000
 REDIS_MAXMEMORY_BYTES: Final = 1 * GIB
 # A decision is answered from Redis for a day, from the ledger afterwards.
 DECISION_KEPT_S: Final = 86_400
+# ... and for this long only while Redis is over half full, whose room is the log's.
+DECISION_KEPT_FULL_S: Final = 300
 # Entries of the configuration's change log; an edge further behind reads the whole again.
 CONFIG_LOG_ENTRIES: Final = 10_000
 # Decisions edges may ask the console for before the oldest question is dropped.

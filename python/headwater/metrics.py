@@ -41,3 +41,8 @@ SPOOL_BYTES = Gauge(
     "Bytes of frames on disk that are not yet known to be committed.",
     multiprocess_mode="livesum",
 )
+MATCHER_CPU_SECONDS = Counter(
+    "headwater_matcher_cpu_seconds",
+    "CPU the matcher spent: read (Redis), apply (engine, archive), commit (SQL), tell (Redis).",
+    ["step"],
+)

@@ -129,6 +129,10 @@ OVERSIZE: dict[str, tuple[bytes, int]] = {
     ),
     "header name": (get(b"/healthz", b"a" * limits.HEADER_BYTES_MAX + b"a: b\r\n"), 431),
     "cookie": (get(b"/c/spring_1", b"Cookie: " + b"a=b; " * 80_000 + b"\r\n"), 431),
+    "many cookies": (
+        get(b"/c/spring_1", *(b"Cookie: " + b"a=b; " * 800 + b"\r\n" for _ in range(100))),
+        431,
+    ),
     "header count": (
         get(b"/healthz", *(b"A%d: b\r\n" % index for index in range(limits.HEADERS_MAX))),
         431,

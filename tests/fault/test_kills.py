@@ -1,7 +1,7 @@
 """Real processes killed for real, under load, at random moments.
 
 After each, the system comes back by itself, and every event that was answered is in the ledger
-exactly once; what else is there was sent and never answered.
+exactly once; what else is there was sent and never answered; and the archive replays to the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from random import Random
 import pytest
 
 from headwater.ops.demo_traffic import Tally
+from headwater.ops.verify import run_verify
 from system_tools import System, load, wait_for
 
 KILLS = 20
@@ -26,6 +27,7 @@ MANY = 1_000_000
 def settle(system: System, tally: Tally) -> None:
     system.wait_committed(tally.answered)
     assert system.faults(tally) == []
+    assert run_verify(system.settings) == 0, "the archive alone gives what the ledger holds"
     assert tally.answered > 1000, "there was load"
 
 

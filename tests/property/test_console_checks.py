@@ -117,6 +117,13 @@ def test_deep_link_hosts_are_plain_lower_case_hosts(entries: list[str]) -> None:
     assert checks.deep_link_hosts(hosts) == hosts
 
 
+@pytest.mark.parametrize("entry", ["*.com", "*.co.uk", "*.github.io"])
+def test_deep_links_may_not_lead_to_whatever_anybody_registers(entry: str) -> None:
+    with pytest.raises(ValueError, match="anybody"):
+        checks.deep_link_hosts([entry])
+    assert checks.deep_link_hosts([entry[2:], "*.shop.example"])
+
+
 @pytest.mark.parametrize(
     ("entry", "origin"),
     [

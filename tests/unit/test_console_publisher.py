@@ -213,6 +213,42 @@ def test_a_new_generation_has_uncommitted_controls_appended_again(
     )
 
 
+@pytest.mark.parametrize("is_flushed", [False, True])
+def test_edges_keep_what_they_heard_whenever_publishers_die(
+    config: Config,
+    ledger: Ledger,
+    store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    is_flushed: bool,
+) -> None:
+    """What was answered is never taken from the edges for a moment, committed yet or not."""
+    with_program(ledger)
+    assert run(published(config, ledger))
+
+    def dies(reached: str) -> None:
+        raise Killed(reached)
+
+    async def killed() -> None:
+        publisher = publisher_of(config, ledger)
+        with pytest.raises(Killed):
+            await publisher._run()
+
+    objects.create_brand(ledger, Origin(), name="one more")
+    with monkeypatch.context() as patched:
+        patched.setattr("headwater.faults.reach", dies)
+        run(killed())
+    seed: Any = store.get("hw:config:seed")
+    if is_flushed:
+        store.flushall()
+    with monkeypatch.context() as patched:
+        patched.setattr("headwater.faults.reach", dies)
+        run(killed())
+    assert {"brand:1", "program:1"} <= set(told_to_edges(store))
+    assert is_flushed or store.get("hw:config:seed") == seed, "nothing was seeded anew"
+    assert run(published(config, ledger))
+    assert sorted(told_to_edges(store)) == ["brand:1", "brand:2", "program:1"]
+
+
 def test_an_older_configuration_in_redis_is_replaced_at_the_start(
     config: Config, ledger: Ledger, store: redis.Redis
 ) -> None:

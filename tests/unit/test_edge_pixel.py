@@ -43,6 +43,12 @@ def pixel(edge: Running, query: str, **headers: str) -> Reply:
     return reply
 
 
+def test_of_a_plain_address_a_browser_ties_the_one_strong_digest(edge: Running) -> None:
+    pixel(edge, "program=check&event=sale&order_id=P-2&amount=5.00&email=A%40b.example")
+    digest = _core.identifier_digest(IDENTITY_KEY, 1, "email", "a@b.example")
+    assert edge.one().body[7] == [[3, digest]]
+
+
 GOOD = "program=check&event=sale&order_id=P-1&amount=5.00&customer_id=c"
 
 

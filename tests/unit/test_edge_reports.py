@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from edge_tools import KEY, Running, serving
-from headwater import ids, limits
+from headwater import ids, limits, metrics
 
 PROBLEM = "application/problem+json"
 
@@ -172,3 +174,49 @@ def test_an_idempotency_key_is_plain(edge: Running, key: str) -> None:
     body = {"program": "check", "event": "lead", "customer_id": "c"}
     headers = {"Idempotency-Key": key.encode("utf-8").decode("latin-1")}
     assert edge.call("POST", "/v1/conversions", body, headers, KEY).status == 422
+
+
+def test_a_partners_key_reports_its_own_clicks_and_nothing_else(edge: Running) -> None:
+    secret = "key-of-a-partner"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    edge.edge.table.apply(
+        "key", 70, {"sha256": digest, "scopes": ["events"], "brand": 1, "partner": 7}
+    )
+    order = {"program": "check", "event": "sale", "order_id": "P", "customer_id": "c"}
+    identify = {"program": "check", "customer_id": "c"}
+    batch = [{"type": "conversion", **order}, {"type": "identify", **identify}]
+    batch += [{"type": "click", "program": "check", "partner": "prt_7"}]
+    own = [{"partner_id": "prt_7"}]
+    try:
+        assert edge.call("POST", "/v1/conversions", order, key=secret).status == 403
+        assert edge.call("POST", "/v1/identify", identify, key=secret).status == 403
+        query = urlencode({**order, "token": secret})
+        assert edge.call("GET", f"/postback?{query}").body == b"forbidden"
+        rows = edge.call("POST", "/v1/events", batch, key=secret).json
+        assert [row["status"] for row in rows] == [403, 403, 201]
+        assert edge.one().kind == 1
+        told = edge.post("/v1/conversions", order).json["conversion_id"]
+        for seen, status in (([], 404), ([{"partner_id": "prt_8"}], 404), (own, 200)):
+            edge.hub.stored[told]["credits"] = seen
+            reply = edge.call("GET", f"/v1/conversions/{told}", key=secret)
+            assert reply.status == status
+    finally:
+        edge.edge.table.apply("key", 70, None)
+
+
+def test_what_is_sent_again_under_its_key_is_counted_once(edge: Running) -> None:
+    body = {"program": "check", "partner": "prt_7", "customer_id": "c"}
+    batch = [{"type": "click", **body}, {"type": "identify", **body}]
+    before = accepted(edge)
+    for _ in range(2):
+        edge.post("/v1/clicks", body, Idempotency_Key="k-5")
+        edge.post("/v1/identify", body, Idempotency_Key="k-5")
+        edge.post("/v1/events", batch, Idempotency_Key="k-5")
+    assert accepted(edge) - before == 4
+
+
+def accepted(edge: Running) -> float:
+    """Clicks and identifies the metrics count as accepted."""
+    edge.flush()
+    counts = [metrics.EVENTS_ACCEPTED.labels(kind)._value.get() for kind in ("click", "identify")]
+    return float(sum(counts))

@@ -180,3 +180,15 @@ def test_a_blocking_read_ends_when_an_entry_comes(
     started = time.monotonic()
     assert reader.read({0: (0, 0), 1: (0, 0)}, 10, 50) == {}
     assert 0.04 < time.monotonic() - started < 2
+
+
+def test_decisions_make_room_for_the_log_while_redis_is_over_half_full(
+    valkey: tools.Server, reader: StreamReader
+) -> None:
+    with valkey.client() as client:
+        used = int(client.info("memory")["used_memory"])
+        for bound, kept_s in ((used * 8, 86_400), (used + used // 2, 300), (0, 86_400)):
+            client.config_set("maxmemory", bound)
+            reader.watch_memory()
+            reader.keep_decisions([("cnv_1", b"decision")])
+            assert kept_s - 10 < client.ttl(keys.decision("cnv_1")) <= kept_s

@@ -318,8 +318,10 @@ def test_rows_not_committed_can_be_appended_again(ledger: Ledger) -> None:
     with_program(ledger)
     first = told(ledger)
     assert told(ledger) == []
-    assert outbox.append_again(ledger) == len(first)
-    assert [row.control for row in told(ledger)] == [row.control for row in first]
+    again = outbox.not_committed(ledger)
+    assert [row.control for row in again] == [row.control for row in first]
+    assert outbox.not_committed(ledger, again[0].revision, 1) == [again[1]]
+    assert len(outbox.published_objects(ledger)) == len(first), "the edges keep what they heard"
 
 
 def test_a_full_page_does_not_claim_what_lies_beyond_it(ledger: Ledger) -> None:

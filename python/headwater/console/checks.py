@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from headwater import limits
@@ -105,8 +106,17 @@ def deep_link_hosts(entries: Sequence[str]) -> list[str]:
     hosts = []
     for entry in entries:
         wild, rest = ("*.", entry[2:]) if entry.startswith("*.") else ("", entry)
-        hosts.append(wild + host(rest))
+        name = host(rest)
+        if wild and _suffixes().is_public(name):
+            raise ValueError("anybody may register a host below this one")
+        hosts.append(wild + name)
     return list(dict.fromkeys(hosts))
+
+
+@functools.cache
+def _suffixes() -> PublicSuffixList:
+    # A top-level name that is not listed is of somebody's own network.
+    return PublicSuffixList(accept_unknown=False)
 
 
 def allowed_origins(entries: Sequence[str]) -> list[str]:

@@ -36,3 +36,12 @@ def key_of(table: LinkTable, credential: bytes | None, scope: str) -> Key:
     if scope not in found.scopes:
         raise RequestRefused("forbidden", f"The key has no scope {scope}.")
     return found
+
+
+def refuse_partner(key: Key) -> None:
+    """Raise forbidden for a key of a partner: it reports its own clicks and nothing else.
+
+    What it said of identifiers and orders would count as the brand's own word.
+    """
+    if key.partner is not None:
+        raise RequestRefused("forbidden", "The key is a partner's: it reports clicks only.")

@@ -298,7 +298,8 @@ def _identifiers(
     edge: Edge, event: ConversionIn, program: Program, origin: Origin, faults: Faults
 ) -> Identifiers:
     key, brand = edge.identity_key, program.brand
-    found = identifiers.digests(key, brand, event, program.default_country, faults)
+    country = program.default_country
+    found = identifiers.digests(key, brand, event, country, faults, origin.trust)
     if origin.visitor:
         cookie: TypeAndDigest = identifiers.visitor(key, brand, origin.visitor)
         found = tuple(sorted({*found, cookie}))

@@ -45,17 +45,21 @@ def submit(edge: Edge, brand: int, record: bytes) -> asyncio.Future[bool]:
         raise unavailable("The buffer is full.") from None
 
 
-async def safe(edge: Edge, future: asyncio.Future[bool], kind: str) -> bool:
+async def safe(
+    edge: Edge, future: asyncio.Future[bool], kind: str, *, repeated: bool = False
+) -> bool:
     """Wait until a record is safe: True in Redis, False in the spool alone.
 
-    Raises RequestRefused when it is not safe in time, or the journal failed.
+    `repeated`: the event was sent before under its Idempotency-Key; it is counted once. Raises
+    RequestRefused when it is not safe in time, or the journal failed.
     """
     edge.event_wait.limit(future)
     try:
         in_redis = await future
     except (DeadlinePassed, JournalError, OSError, ValueError) as error:
         raise unavailable("The event could not be made safe.") from error
-    edge.meters.accepted(kind)
+    if not repeated:
+        edge.meters.accepted(kind)
     return in_redis
 
 
@@ -86,7 +90,7 @@ async def report(
             return answered
     else:
         future = submit(edge, prepared.brand, prepared.record)
-        await safe(edge, future, "conversion")
+        await safe(edge, future, "conversion", repeated=repeated)
     await edge.memory.undecided([(prepared.conversion_text, prepared.brand)])
     return 202, undecided(prepared.conversion_text, prepared.brand)
 
@@ -100,7 +104,7 @@ async def _report_and_wait(
     edge.waiting_decisions += 1
     try:
         future = submit(edge, prepared.brand, prepared.record)
-        in_redis = await safe(edge, future, "conversion")
+        in_redis = await safe(edge, future, "conversion", repeated=repeated)
         if not in_redis or edge.ledger.known_down:
             return None
         message = await _told(edge, expected)

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from headwater import ids, limits
 from headwater.edge import decide
-from headwater.edge.auth import EVENTS, bearer, key_of
+from headwater.edge.auth import EVENTS, bearer, key_of, refuse_partner
 from headwater.edge.body import read_body
 from headwater.edge.context import Edge
 from headwater.edge.conversion import Origin, prepare
@@ -84,27 +84,29 @@ async def post_click(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/clicks"""
     key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
     prepared = prepare_click(edge, body, once.origin, key)
-    await once.check(edge)
+    repeated = await once.check(edge)
     future = decide.submit(edge, prepared.brand, prepared.record)
-    await decide.safe(edge, future, "click")
+    await decide.safe(edge, future, "click", repeated=repeated)
     text = ids.event_text("clk", prepared.event_id)
     return json_answer({"click_id": text, "warnings": prepared.warnings}, 201)
 
 
 async def post_identify(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/identify"""
-    _key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
+    key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
+    refuse_partner(key)
     prepared = prepare_identify(edge, body, once.origin)
-    await once.check(edge)
+    repeated = await once.check(edge)
     future = decide.submit(edge, prepared.brand, prepared.record)
-    await decide.safe(edge, future, "identify")
+    await decide.safe(edge, future, "identify", repeated=repeated)
     text = ids.event_text("evt", prepared.event_id)
     return json_answer({"event_id": text, "warnings": prepared.warnings}, 202)
 
 
 async def post_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/conversions"""
-    _key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
+    key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
+    refuse_partner(key)
     prepared = prepare(edge, body, once.origin)
     repeated = await once.check(edge)
     at_once = _prefers_async(request)
@@ -130,7 +132,7 @@ async def post_events(edge: Edge, request: web.BaseRequest) -> web.Response:
         raise RequestRefused("invalid", "A batch is an array of events.")
     if len(body) > limits.BATCH_EVENTS_MAX:
         raise RequestRefused("batch_too_large", f"At most {limits.BATCH_EVENTS_MAX} events.")
-    await once.check(edge)
+    repeated = await once.check(edge)
     sent: list[_Accepted | RequestRefused] = []
     for index, event in enumerate(body):
         if index % _BATCH_STEP == _BATCH_STEP - 1:
@@ -140,7 +142,7 @@ async def post_events(edge: Edge, request: web.BaseRequest) -> web.Response:
         except RequestRefused as refusal:
             edge.meters.refused("events", refusal.code)
             sent.append(refusal)
-    rows = [await _row(edge, index, each) for index, each in enumerate(sent)]
+    rows = [await _row(edge, index, each, repeated) for index, each in enumerate(sent)]
     await edge.memory.undecided(
         [
             (each.text, each.conversion_brand)
@@ -159,6 +161,8 @@ def _send(edge: Edge, event: Any, origin: Origin, key: Key) -> _Accepted:
         raise RequestRefused("invalid", "An event is an object.")
     kind = event.get("type")
     body = {name: value for name, value in event.items() if name != "type"}
+    if kind in ("conversion", "identify"):
+        refuse_partner(key)
     if kind == "conversion":
         decide.refuse_without_ledger(edge)
         report = prepare(edge, body, origin)
@@ -175,12 +179,14 @@ def _send(edge: Edge, event: Any, origin: Origin, key: Key) -> _Accepted:
     raise RequestRefused("unknown_type", "The type is click, identify or conversion.")
 
 
-async def _row(edge: Edge, index: int, sent: _Accepted | RequestRefused) -> dict[str, Any]:
+async def _row(
+    edge: Edge, index: int, sent: _Accepted | RequestRefused, repeated: bool
+) -> dict[str, Any]:
     if isinstance(sent, RequestRefused):
         status = sent.status or status_of(sent.code)
         return {"index": index, "status": status, "id": None, "code": sent.code}
     try:
-        await decide.safe(edge, sent.future, sent.kind)
+        await decide.safe(edge, sent.future, sent.kind, repeated=repeated)
     except RequestRefused as refusal:
         return {"index": index, "status": 503, "id": None, "code": refusal.code}
     return {"index": index, "status": sent.status, "id": sent.text, "code": None}

@@ -8,7 +8,7 @@ import re
 from headwater import _core, ids
 from headwater.edge.fields import EventIn, Faults
 from headwater.model.reasons import REASONS
-from headwater.model.records import Identifiers, IdentifierType, TypeAndDigest
+from headwater.model.records import Identifiers, IdentifierType, Trust, TypeAndDigest
 
 # Field of a request → type of the graph. A click id is no digest: it is the id itself.
 TYPES: dict[str, IdentifierType] = {
@@ -62,7 +62,7 @@ def given(event: EventIn) -> bool:
 
 
 def digests(
-    key: bytes, brand: int, event: EventIn, country: str | None, faults: Faults
+    key: bytes, brand: int, event: EventIn, country: str | None, faults: Faults, trust: Trust
 ) -> Identifiers:
     """The event's identifiers but the click id, strongest first, each once.
 
@@ -84,7 +84,8 @@ def digests(
             continue
         if digest is not None:
             found.add((int(kind), digest))
-            if name == "email":
+            # A browser may tie one person identifier: of two digests the engine would keep any.
+            if name == "email" and trust is Trust.SERVER:
                 found.add((int(kind), _email_sha1(key, brand, value)))
     return tuple(sorted(found))
 

@@ -59,7 +59,7 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
     if key.partner not in (None, partner):
         raise RequestRefused("forbidden", "The key is another partner's.")
     denied = consent_denied(event, program, origin.gpc)
-    known = _observed(edge, event, program, denied, faults)
+    known = _observed(edge, event, program, origin, denied, faults)
     client = client_of(event, origin, denied, faults)
     if event.referrer and not denied:
         client = client._replace(referrer=cut(event.referrer, limits.REFERRER_BYTES_MAX))
@@ -91,7 +91,7 @@ def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Obs
         faults.raise_any()
         raise RequestRefused("unknown_program")
     denied = consent_denied(event, program, origin.gpc)
-    known = _observed(edge, event, program, denied, faults)
+    known = _observed(edge, event, program, origin, denied, faults)
     client = client_of(event, origin, denied, faults)
     faults.raise_any()
     event_id = _event_id(edge, program, origin, now_ms)
@@ -140,11 +140,11 @@ def _flags(event: EventIn, denied: bool) -> int:
 
 
 def _observed(
-    edge: Edge, event: EventIn, program: Program, denied: bool, faults: Faults
+    edge: Edge, event: EventIn, program: Program, origin: Origin, denied: bool, faults: Faults
 ) -> Identifiers:
     """All identifiers of the event, a click id among them; with consent denied that alone."""
     found = identifiers.digests(
-        edge.identity_key, program.brand, event, program.default_country, faults
+        edge.identity_key, program.brand, event, program.default_country, faults, origin.trust
     )
     if denied:
         found = ()

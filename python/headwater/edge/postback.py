@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from headwater.edge import decide, flat
-from headwater.edge.auth import EVENTS, key_of
+from headwater.edge.auth import EVENTS, key_of, refuse_partner
 from headwater.edge.context import Edge
 from headwater.edge.conversion import Origin, prepare
 from headwater.edge.query import Query, split_target
@@ -36,6 +36,7 @@ async def _report(edge: Edge, request: web.BaseRequest) -> int:
     token = query.get("token")
     credential = token.encode("utf-8", "replace") if token else None
     key = key_of(edge.table, credential, EVENTS)
+    refuse_partner(key)
     if query.overflow:
         raise RequestRefused("too_many_parameters")
     program = edge.table.program(query.get("program") or "")

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import (
@@ -28,6 +29,9 @@ from headwater.errors import ConfigError, RequestRefused
 
 log = logging.getLogger(__name__)
 
+# Four full header lines, as proxies in front take: a hundred lines of cookies are an attack.
+_HEAD_BYTES_MAX = 4 * limits.HEADER_BYTES_MAX
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -40,7 +44,7 @@ def assert_c_parser() -> None:
 class EdgeProtocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_address", "_head_timer", "_server", "_write_timer")
+    __slots__ = ("_address", "_arrived", "_head_timer", "_is_weighed", "_server", "_write_timer")
 
     def __init__(self, manager: EdgeServer, **arguments: Any) -> None:
         super().__init__(manager, **arguments)
@@ -48,6 +52,9 @@ class EdgeProtocol(RequestHandler):
         self._address: str | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._arrived = 0
+        # Some head on this connection may be too large; ordinary ones are not looked through.
+        self._is_weighed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -67,7 +74,12 @@ class EdgeProtocol(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        before = self._request_count
         super().data_received(data)
+        self._arrived += len(data)
+        if self._request_count != before:
+            self._is_weighed |= self._arrived > _HEAD_BYTES_MAX
+            self._arrived = 0
         if self._messages:
             if self._head_timer is not None:
                 self._head_timer.cancel()
@@ -110,6 +122,8 @@ class EdgeProtocol(RequestHandler):
                 self._resume_reading_if_drained()
             server.requests_count += 1
             handler = server.request_handler
+            if self._is_weighed and not isinstance(message, _ErrInfo) and _is_heavy(message):
+                message = _ErrInfo(431, LineTooLong(b"", _HEAD_BYTES_MAX), "")
             if isinstance(message, _ErrInfo):
                 handler, message = self._make_error_handler(message), ERROR
             task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -264,6 +278,11 @@ class EdgeServer(web.Server):
         self._by_address[address] -= 1
         if self._by_address[address] <= 0:
             del self._by_address[address]
+
+
+def _is_heavy(message: RawRequestMessage) -> bool:
+    """Whether all the headers of a request together are too large."""
+    return sum(len(name) + len(value) for name, value in message.raw_headers) > _HEAD_BYTES_MAX
 
 
 def _code_of(status: int, exc: BaseException | None) -> str:

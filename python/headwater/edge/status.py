@@ -35,11 +35,19 @@ async def get_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
     except ValueError:
         raise RequestRefused("not_found") from None
     found = await _find(edge, text)
-    if key.brand not in (None, found.get("brand")):
+    if key.brand not in (None, found.get("brand")) or not _is_credited(found, key.partner):
         raise RequestRefused("not_found")
     if found["status"] == PENDING:
         found = decide.undecided(text, found["brand"])
     return json_answer({**decide.public(found), "warnings": []})
+
+
+def _is_credited(decision: Decision, partner: int | None) -> bool:
+    """Whether `partner` has a credit of the decision; None stands for no partner in particular."""
+    if partner is None:
+        return True
+    text = ids.object_text("prt", partner)
+    return any(credit["partner_id"] == text for credit in decision.get("credits", ()))
 
 
 def _by_order(edge: Edge, query: Query, key: Key) -> str:

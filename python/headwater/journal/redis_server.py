@@ -75,6 +75,20 @@ def answers(url: str) -> bool:
         client.close()
 
 
+def is_loading(url: str) -> bool:
+    """Whether a server answers there that is still loading its data."""
+    client = _client(url)
+    try:
+        client.ping()
+    except redis.BusyLoadingError:
+        return True
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        client.close()
+    return False
+
+
 def settings_faults(url: str) -> list[tuple[str, str]]:
     """What is wrong with the server at `url`: (fault, command that mends it), empty when safe."""
     client = _client(url)

@@ -54,6 +54,7 @@ class StreamReader:
         self._number = 0
         self._client: redis.Redis | None = None
         self._frame_bytes = 1024.0
+        self._decision_kept_s = limits.DECISION_KEPT_S
 
     def expect(self, number: int, run_id: str | None) -> None:
         """Say what the ledger holds: the generation's number and the server's run id."""
@@ -174,16 +175,31 @@ class StreamReader:
             if pairs:
                 commands.append(["HSET", keys.committed(partition), *pairs])
         for producer, _event_id, conversion_id, message, decision in decisions:
-            commands.append(_keep(conversion_id, decision))
+            commands.append(self._keep(conversion_id, decision))
             commands.append(["PUBLISH", keys.decided(producer), message])
         if commands:
             self._run(commands)
 
     def keep_decisions(self, decisions: Iterable[tuple[str, bytes]]) -> None:
         """Store decisions, (conversion id as text, bytes), without telling anyone."""
-        commands = [_keep(conversion_id, decision) for conversion_id, decision in decisions]
+        commands = [self._keep(conversion_id, decision) for conversion_id, decision in decisions]
         if commands:
             self._run(commands)
+
+    def _keep(self, conversion_id: str, decision: bytes) -> list[Any]:
+        return ["SET", keys.decision(conversion_id), decision, "EX", self._decision_kept_s]
+
+    def watch_memory(self) -> None:
+        """Keep new decisions for minutes only while Redis is over half full: the room is the
+        log's, and the console answers for what Redis no longer has.
+        """
+        (info,) = self._run([["INFO", "memory"]])
+        facts = dict(
+            line.split(":", 1) for line in info.decode("ascii", "replace").split() if ":" in line
+        )
+        bound = int(facts.get("maxmemory", 0))
+        full = bool(bound) and int(facts.get("used_memory", 0)) > bound // 2
+        self._decision_kept_s = limits.DECISION_KEPT_FULL_S if full else limits.DECISION_KEPT_S
 
     def take_lookups(self, count: int) -> list[str]:
         """Conversion ids (texts) that edges ask for, removed from the list."""
@@ -296,10 +312,6 @@ def _raise_last_id(client: redis.Redis, partition: int, position: Position) -> N
         return
     if _position(info["last-generated-id"]) < position:
         _pipeline(client, [["XSETID", name, _id(position)]], atomic=False)
-
-
-def _keep(conversion_id: str, decision: bytes) -> list[Any]:
-    return ["SET", keys.decision(conversion_id), decision, "EX", limits.DECISION_KEPT_S]
 
 
 def _id(position: Position) -> str:

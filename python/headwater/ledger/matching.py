@@ -113,8 +113,9 @@ def commit(
     """Commit outcomes, positions and archive facts of all `batches`, all or none.
 
     The answer: ids of conversions that were decided before the engine's memory begins; the
-    ledger keeps its decision. Raises Fenced when a partition is not where its batch began, under the same owner: nothing is
-    written, and this process may not go on. Raises LedgerError otherwise: see the module's head.
+    ledger keeps its decision. Raises Fenced when a partition is not where its batch began, under
+    the same owner: nothing is written, and this process may not go on. Raises LedgerError
+    otherwise: see the module's head.
     """
     decided_before: set[bytes] = set()
     with ledger.write() as connection:

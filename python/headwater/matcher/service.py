@@ -121,11 +121,12 @@ class Matcher:
     def _step(self) -> bool:
         """One read and its batch, if any; whether there was one."""
         try:
-            read = self._reader.read(
-                {number: item.position for number, item in self._partitions.items()},
-                limits.BATCH_FRAMES_MAX,
-                limits.READ_BLOCK_MS,
-            )
+            with _cpu_counted("read"):
+                read = self._reader.read(
+                    {number: item.position for number, item in self._partitions.items()},
+                    limits.BATCH_FRAMES_MAX,
+                    limits.READ_BLOCK_MS,
+                )
             if read:
                 self._batch(read)
             if not self._stop:
@@ -141,19 +142,15 @@ class Matcher:
         return False
 
     def _batch(self, read: dict[int, list[Entry]]) -> None:
-        batches = []
-        for number, entries in read.items():
-            try:
-                batches.append(self._partitions[number].apply(entries))
-            except _core.EnginePoisonedError as panic:
-                self._panicked(number, entries, panic)
-                raise
+        with _cpu_counted("apply"):
+            batches = self._applied(read)
         faults.reach("matcher.before_commit")
         self._heartbeat.calling()
         try:
-            decided_before = matching.commit(
-                self._ledger, batches, lease_until_ms=clock.now_ms() + self._config.lease_ms
-            )
+            with _cpu_counted("commit"):
+                decided_before = matching.commit(
+                    self._ledger, batches, lease_until_ms=clock.now_ms() + self._config.lease_ms
+                )
         except BaseException:
             self._heartbeat.called(ok=False)
             raise
@@ -164,8 +161,20 @@ class Matcher:
             self._partitions[batch.partition].committed(batch)
             outcomes.count(batch.outcomes)
         metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
-        self._tell(batches, decided_before)
+        with _cpu_counted("tell"):
+            self._tell(batches, decided_before)
         faults.reach("matcher.told")
+
+    def _applied(self, read: dict[int, list[Entry]]) -> list[PartitionBatch]:
+        """What the engines made of the entries, on disk in the archive."""
+        batches = []
+        for number, entries in read.items():
+            try:
+                batches.append(self._partitions[number].apply(entries))
+            except _core.EnginePoisonedError as panic:
+                self._panicked(number, entries, panic)
+                raise
+        return batches
 
     def _lag_s(self, read: dict[int, list[Entry]]) -> float:
         """Age of the newest entry when the batch was full, so that more is waiting; else 0."""
@@ -248,6 +257,7 @@ class Matcher:
             for item in self._partitions.values():
                 self._reader.trim(item.number, item.position)
             self._reader.status(msgpack.packb(self._status()))
+            self._reader.watch_memory()
             if self._untold:
                 self._tell_again()
         for item in self._partitions.values():
@@ -299,6 +309,16 @@ class Matcher:
             item.close()
         matching.release(self._ledger, self._owned())
         return 0
+
+
+@contextmanager
+def _cpu_counted(step: str) -> Iterator[None]:
+    """Add the CPU the block uses to the step's metric."""
+    before_s = clock.process_cpu_s()
+    try:
+        yield
+    finally:
+        metrics.MATCHER_CPU_SECONDS.labels(step).inc(clock.process_cpu_s() - before_s)
 
 
 @contextmanager

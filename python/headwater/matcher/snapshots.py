@@ -34,9 +34,7 @@ class Snapshots:
         left half written, and what was taken off the list just before the end.
         """
         for partition in partitions:
-            listed = {
-                fact.name for fact in matching.snapshot_facts(self._ledger, partition.number)
-            }
+            listed = {fact.name for fact in matching.snapshot_facts(self._ledger, partition.number)}
             for path in snapshot_folder(self._data, partition.number).glob("*.snap"):
                 epoch = path.name.partition("-")[0]
                 if path.name not in listed and epoch.isdecimal() and int(epoch) < partition.epoch:

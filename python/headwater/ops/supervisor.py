@@ -206,6 +206,9 @@ class Supervisor:
             self._redis.start()
         until_s = clock.monotonic_s() + REDIS_START_S
         while not redis_server.answers(self._config.effective_redis_url):
+            if redis_server.is_loading(self._config.effective_redis_url):
+                # A gigabyte takes its time; giving up would make the next start load it again.
+                until_s = clock.monotonic_s() + REDIS_START_S
             if clock.monotonic_s() > until_s:
                 raise HeadwaterError("Redis does not answer")
             if self._redis:

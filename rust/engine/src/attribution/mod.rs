@@ -36,7 +36,7 @@ pub enum Reason {
     ClickUnknown,
     /// An identifier is shared by too many to say whose it is.
     Hub,
-    /// The identifiers are known, and no click was made under them.
+    /// The identifiers are known, and no click was made under them by then.
     NoTouch,
     /// None of the identifiers has been seen before.
     NoIdentifierKnown,
@@ -302,7 +302,7 @@ impl<'a> Case<'a> {
             Reason::ClickEvicted => self.evicted,
             Reason::ClickUnknown => self.named_unknown,
             Reason::Hub => !reach.hubs.is_empty(),
-            Reason::NoTouch => reach.is_known,
+            Reason::NoTouch => reach.is_known || any(CandidateOutcome::AfterConversion),
             Reason::NoIdentifierKnown => true,
         };
         Reason::ALL.into_iter().find(holds).unwrap_or(Reason::NoIdentifierKnown)

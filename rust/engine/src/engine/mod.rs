@@ -270,8 +270,7 @@ impl Engine {
     /// Notes that a frame's sequences have been seen.
     fn see(&mut self, header: FrameHeader) {
         let Limits { producer_ranges_max, producers_max, .. } = self.options.limits;
-        let range =
-            (header.first_sequence, header.first_sequence + u64::from(header.count) - 1);
+        let range = (header.first_sequence, header.first_sequence + u64::from(header.count) - 1);
         let now_ms = self.time_ms;
         self.producers.insert(header.producer, range, now_ms, producer_ranges_max, producers_max);
     }

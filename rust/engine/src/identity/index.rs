@@ -1,10 +1,10 @@
 //! Who was seen with whom: direct neighbours of an identifier, and the clicks made under it.
 //!
-//! Every observation links its identifiers in a star around the strongest. A link is kept at
-//! both ends, apart for each trust. An identifier keeps its best 49 links, server's before
-//! browser's, then those that live longest; with more than 48 alive it is a hub, which is
-//! neither read nor crossed, and heals as its links age. What a browser says can make a hub
-//! only for what browsers say.
+//! Every observation links its identifiers in a star around the strongest, or, where that is an
+//! e-mail address, around each of its digests. A link is kept at both ends, apart for each
+//! trust. An identifier keeps its best 49 links, server's before browser's, then those that
+//! live longest; with more than 48 alive it is a hub, which is neither read nor crossed, and
+//! heals as its links age. What a browser says can make a hub only for what browsers say.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -182,6 +182,18 @@ impl Observation {
         identifiers.truncate(OBSERVATION_IDENTIFIERS_MAX);
         Self { event_id, at_ms, trust, identifiers }
     }
+
+    /// How many of the strongest identifiers are linked to all that follow them. A plain address
+    /// comes as two digests, of which a later caller may know either.
+    fn anchors(&self) -> usize {
+        let Some(strongest) = self.identifiers.first() else { return 0 };
+        match strongest.kind {
+            IdentifierType::Email => {
+                self.identifiers.iter().filter(|other| other.kind == strongest.kind).count()
+            }
+            _ => 1,
+        }
+    }
 }
 
 /// All identifiers of a brand.
@@ -219,10 +231,14 @@ impl Index {
                 }
             });
         }
-        let Some((anchor, others)) = observation.identifiers.split_first() else { return };
-        for other in others {
-            self.link(*anchor, *other, observation);
-            self.link(*other, *anchor, observation);
+        let mut others = observation.identifiers.as_slice();
+        for _ in 0..observation.anchors() {
+            let Some((anchor, rest)) = others.split_first() else { return };
+            for other in rest {
+                self.link(*anchor, *other, observation);
+                self.link(*other, *anchor, observation);
+            }
+            others = rest;
         }
     }
 

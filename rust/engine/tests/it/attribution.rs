@@ -51,7 +51,7 @@ fn the_window_is_measured_at_the_time_the_conversion_claims() {
 fn only_a_click_that_is_named_survives_a_clock_that_is_behind() {
     for (behind_ms, by, expected) in [
         (CLAIM_SKEW_MAX_MS, sale(1).click(100), credited(3)),
-        (CLAIM_SKEW_MAX_MS + 1, sale(1).click(100), refused("no_identifier_known")),
+        (CLAIM_SKEW_MAX_MS + 1, sale(1).click(100), refused("no_touch")),
         (1, sale(1).by(VISITOR, 4), refused("no_touch")),
     ] {
         let report = head(1, T0).claim(T0 - behind_ms).sale(&by);
@@ -171,6 +171,16 @@ fn one_shared_identifier_links_and_each_hop_names_the_event_that_proves_it() {
     let named = world.push(head(2, T0).sale(&sale(2).click(100)));
     let path = named.explain()["candidates"][0]["path"].clone();
     assert_eq!((&path[0]["from"], &path[0]["to"]), (&end(0, 50_002), &end(CLICK, 100)));
+}
+
+#[test]
+fn whichever_digest_of_an_address_is_known_links() {
+    for known in [6, 7] {
+        let mut world = clicked();
+        world.push(head(300, T0).identify(&[(EMAIL, 6), (EMAIL, 7), (VISITOR, 4)]));
+        let result = world.push(head(1, T0).sale(&sale(1).by(EMAIL, known)));
+        assert_eq!(result.decision(), credited(3));
+    }
 }
 
 #[test]

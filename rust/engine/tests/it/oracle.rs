@@ -86,9 +86,12 @@ impl Oracle {
     fn see(&mut self, list: &[Key], browser: bool, at_ms: u64) -> Vec<Key> {
         let keys = linkable(list, browser);
         self.seen.extend(&keys);
-        if let Some((anchor, others)) = keys.split_first() {
-            let tie = |other: &Key| Tie { ends: [*anchor, *other], at_ms, browser };
-            self.ties.extend(others.iter().map(tie));
+        for (position, other) in keys.iter().enumerate() {
+            let anchors = |(place, key): &(usize, &Key)| {
+                *place == 0 || (key.0 == EMAIL && keys[0].0 == EMAIL)
+            };
+            let before = keys[..position].iter().enumerate().filter(anchors);
+            self.ties.extend(before.map(|(_, key)| Tie { ends: [*key, *other], at_ms, browser }));
         }
         keys
     }
@@ -175,7 +178,7 @@ impl Oracle {
             "outside_window"
         } else if unknown {
             "click_unknown"
-        } else if list.iter().any(|key| self.seen.contains(key)) {
+        } else if direct.is_some() || list.iter().any(|key| self.seen.contains(key)) {
             "no_touch"
         } else {
             "no_identifier_known"
