@@ -27,6 +27,8 @@ BODY_DEADLINE_S: Final = 5.0
 LINE_BYTES_MAX: Final = 8190
 HEADER_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 128
+# Four full header lines, as proxies in front take: a hundred lines of cookies are an attack.
+HEAD_BYTES_MAX: Final = 4 * HEADER_BYTES_MAX
 # One address may hold this many connections on one edge process: a proxy in front needs few
 # hundred, a slowloris thousands. Trusted proxies are exempt.
 CONNECTIONS_PER_ADDRESS_MAX: Final = 512

@@ -11,6 +11,7 @@ import pytest
 
 import journal_tools as tools
 from headwater import limits
+from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.decisions import DecisionHub
 
@@ -97,7 +98,8 @@ def test_it_hears_again_after_redis_went_away(valkey: tools.Server) -> None:
             await tools.in_thread(valkey.kill)
             await tools.until(lambda: not hub.connected)
             assert await hub.get("cnv_1") is None
-            assert await hub.lookup("cnv_1", 0.1) is None
+            with pytest.raises(JournalError):
+                await hub.lookup("cnv_1", 0.1)
             await tools.in_thread(valkey.start)
             await tools.until(lambda: hub.connected)
             hub.expect(b"one")
@@ -136,7 +138,8 @@ def test_old_decisions_are_asked_for(valkey: tools.Server) -> None:
                 # A nil says that there is no such conversion: nobody waits for it.
                 client.set(keys.decision("cnv_2"), msgpack.packb(None))
                 assert await hub.lookup("cnv_2", 60) is None
-                assert await hub.lookup("cnv_3", 0.1) is None
+                with pytest.raises(JournalError, match="nobody"):
+                    await hub.lookup("cnv_3", 0.1)
 
     tools.run(job())
 
@@ -147,7 +150,8 @@ def test_questions_are_bounded(valkey: tools.Server, monkeypatch: pytest.MonkeyP
     async def job() -> None:
         async with hearing(valkey.url) as hub:
             await tools.until(lambda: hub.connected)
-            await asyncio.gather(*(hub.lookup(f"cnv_{n}", 0.05) for n in range(6)))
+            asked = (hub.lookup(f"cnv_{n}", 0.05) for n in range(6))
+            await asyncio.gather(*asked, return_exceptions=True)
             with valkey.client() as client:
                 assert client.llen(keys.LOOKUP) == 3
 

@@ -29,9 +29,6 @@ from headwater.errors import ConfigError, RequestRefused
 
 log = logging.getLogger(__name__)
 
-# Four full header lines, as proxies in front take: a hundred lines of cookies are an attack.
-_HEAD_BYTES_MAX = 4 * limits.HEADER_BYTES_MAX
-
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -78,7 +75,7 @@ class EdgeProtocol(RequestHandler):
         super().data_received(data)
         self._arrived += len(data)
         if self._request_count != before:
-            self._is_weighed |= self._arrived > _HEAD_BYTES_MAX
+            self._is_weighed |= self._arrived > limits.HEAD_BYTES_MAX
             self._arrived = 0
         if self._messages:
             if self._head_timer is not None:
@@ -123,7 +120,7 @@ class EdgeProtocol(RequestHandler):
             server.requests_count += 1
             handler = server.request_handler
             if self._is_weighed and not isinstance(message, _ErrInfo) and _is_heavy(message):
-                message = _ErrInfo(431, LineTooLong(b"", _HEAD_BYTES_MAX), "")
+                message = _ErrInfo(431, LineTooLong(b"", limits.HEAD_BYTES_MAX), "")
             if isinstance(message, _ErrInfo):
                 handler, message = self._make_error_handler(message), ERROR
             task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -282,7 +279,9 @@ class EdgeServer(web.Server):
 
 def _is_heavy(message: RawRequestMessage) -> bool:
     """Whether all the headers of a request together are too large."""
-    return sum(len(name) + len(value) for name, value in message.raw_headers) > _HEAD_BYTES_MAX
+    return (
+        sum(len(name) + len(value) for name, value in message.raw_headers) > limits.HEAD_BYTES_MAX
+    )
 
 
 def _code_of(status: int, exc: BaseException | None) -> str:

@@ -80,8 +80,8 @@ async def _find(edge: Edge, text: str) -> Decision:
         answered = edge.writer.redis_ok
         if found is None and answered:
             found = await edge.hub.lookup(text, _LOOKUP_S)
-    except Exception:  # noqa: BLE001 - whatever keeps Redis from answering
-        found = None
+    except Exception:  # noqa: BLE001 - whatever keeps Redis or the console from answering
+        found, answered = None, False
     found = found or edge.memory.remembered(text)
     if found is None:
         raise RequestRefused("not_found") if answered else decide.unavailable("Try again.")

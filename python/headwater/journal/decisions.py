@@ -147,13 +147,15 @@ class DecisionHub:
     async def lookup(self, conversion_id: str, timeout_s: float) -> dict[str, Any] | None:
         """A decision of any age: asks the console, which puts it back from the ledger.
 
-        None when there is none, or nobody answers in time. A stored nil means "no such
-        conversion".
+        None when there is no such conversion, which a stored nil says. Raises JournalError when
+        nobody answers in time: whether there is one is then not known.
         """
         known, decision = await self._look(conversion_id)
-        client = self._client
-        if known or client is None:
+        if known:
             return decision
+        client = self._client
+        if client is None:
+            raise JournalError("Redis is away")
         end_s = clock.monotonic_s() + timeout_s
         pause_s = _LOOK_S
         try:
@@ -163,12 +165,14 @@ class DecisionHub:
             )
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*asked)
-        except (JournalError, TimeoutError):
-            return None
+        except TimeoutError:
+            raise JournalError("Redis does not answer") from None
         while not known and clock.monotonic_s() + pause_s < end_s:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LOOK_S_MAX)
             known, decision = await self._look(conversion_id)
+        if not known:
+            raise JournalError("nobody answers for older decisions")
         return decision
 
     async def _look(self, conversion_id: str) -> tuple[bool, dict[str, Any] | None]:

@@ -13,7 +13,7 @@ use crate::identity::{Identifier, IdentifierType};
 use crate::limits::{ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS};
 use crate::record::flags;
 use crate::state::brand::{Brand, Gone, LiveClick};
-use crate::state::orders::Order;
+use crate::state::orders::{Evidence, Order};
 use crate::Id;
 
 use reach::{Hop, Reach};
@@ -139,14 +139,23 @@ impl Decision {
     }
 }
 
-/// Decides an order at the time it happened, by what is known of all its reports.
+/// Decides an order at the time it happened, by what is known of all its reports. Evidence of
+/// servers comes first: a browser's report counts only where that gives no credit.
 pub fn decide(brand: &Brand, conversion_id: Id, order: &Order) -> Decision {
-    let mut case = Case::new(brand, order);
-    for click_id in order.named_clicks() {
-        case.consider_named(conversion_id, click_id);
-    }
+    let by_server = order
+        .server_evidence()
+        .map(|evidence| decide_on(brand, conversion_id, order, evidence))
+        .filter(|decision| decision.credit.is_some());
+    by_server.unwrap_or_else(|| decide_on(brand, conversion_id, order, order.evidence()))
+}
+
+fn decide_on(brand: &Brand, conversion_id: Id, order: &Order, evidence: Evidence) -> Decision {
     let may_identify = order.flags & flags::CONSENT_DENIED == 0;
-    let starts: &[Identifier] = if may_identify { &order.identifiers } else { &[] };
+    let starts: &[Identifier] = if may_identify { &evidence.identifiers } else { &[] };
+    let mut case = Case::new(brand, order, &evidence.named_clicks);
+    for click_id in &evidence.named_clicks {
+        case.consider_named(conversion_id, *click_id);
+    }
     let reach = Reach::new(&brand.index, starts, case.moment);
     case.consider_reached(&reach);
     let credit = case.award();
@@ -163,6 +172,7 @@ pub fn decide(brand: &Brand, conversion_id: Id, order: &Order) -> Decision {
 struct Case<'a> {
     brand: &'a Brand,
     order: &'a Order,
+    named_clicks: &'a [Id],
     moment: Moment,
     window_ms: u64,
     candidates: Vec<Candidate>,
@@ -172,7 +182,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    fn new(brand: &'a Brand, order: &'a Order) -> Self {
+    fn new(brand: &'a Brand, order: &'a Order, named_clicks: &'a [Id]) -> Self {
         let moment = Moment {
             occurred_ms: order.occurred_ms,
             known_ms: order.accept_ms.saturating_add(ACCEPT_AHEAD_MAX_MS),
@@ -180,6 +190,7 @@ impl<'a> Case<'a> {
         Self {
             brand,
             order,
+            named_clicks,
             moment,
             window_ms: brand.controls.window_ms(order.program),
             candidates: Vec::new(),
@@ -276,9 +287,8 @@ impl<'a> Case<'a> {
 
     /// Gives the credit to the first eligible click named, else to the last click.
     fn award(&mut self) -> Option<(u64, Id)> {
-        let named = self.order.named_clicks();
         let eligible = |c: &Candidate| c.outcome == CandidateOutcome::Older;
-        let by_name = named.iter().find_map(|id| {
+        let by_name = self.named_clicks.iter().find_map(|id| {
             self.candidates.iter().position(|c| c.is_named && c.click_id == *id && eligible(c))
         });
         let winner = by_name.or_else(|| self.candidates.iter().position(eligible))?;

@@ -65,13 +65,12 @@ impl Step<'_> {
             flags: report.flags,
             server: None,
             browser: None,
-            identifiers: Vec::new(),
             revision: 1,
             decision: [0; 16],
         };
         *order.content(record.trust) = Some(Content::of(report));
         if report.flags & flags::CONSENT_DENIED == 0 {
-            order.add_identifiers(report.identifiers.iter());
+            order.add_identifiers(record.trust, report.identifiers.iter());
         }
         let decision = decide(self.brand, report.conversion_id, &order);
         order.decision = fingerprint(&order, &decision);
@@ -191,7 +190,7 @@ fn take_in(order: &mut Order, record: &Record<'_>, report: &Conversion<'_>) -> (
     };
     let mut adds_identifiers = false;
     if report.flags & flags::CONSENT_DENIED == 0 {
-        adds_identifiers = order.add_identifiers(report.identifiers.iter());
+        adds_identifiers = order.add_identifiers(record.trust, report.identifiers.iter());
     }
     if effect == Effect::Merged {
         let denied = order.flags & report.flags & flags::CONSENT_DENIED;

@@ -157,6 +157,10 @@ fn write_content(out: &mut Output, content: &Content) {
     out.u64(content.amount_minor.cast_unsigned());
     out.str(&content.currency);
     out.optional(content.click_id, |out, id| out.raw(&id));
+    out.count(content.identifiers.len());
+    for identifier in &content.identifiers {
+        write_identifier(out, *identifier);
+    }
 }
 
 fn read_content(input: &mut Input<'_>) -> Result<Content, Error> {
@@ -165,6 +169,7 @@ fn read_content(input: &mut Input<'_>) -> Result<Content, Error> {
         amount_minor: input.u64()?.cast_signed(),
         currency: input.str()?.into(),
         click_id: input.optional(Input::array)?,
+        identifiers: read_list(input, read_identifier)?,
     })
 }
 
@@ -178,10 +183,6 @@ fn write_order(out: &mut Output, order: &Order) {
     out.u64(order.flags);
     out.optional(order.server.as_ref(), write_content);
     out.optional(order.browser.as_ref(), write_content);
-    out.count(order.identifiers.len());
-    for identifier in &order.identifiers {
-        write_identifier(out, *identifier);
-    }
     out.u64(order.revision);
     out.raw(&order.decision);
 }
@@ -197,7 +198,6 @@ fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
         flags: input.u64()?,
         server: input.optional(read_content)?,
         browser: input.optional(read_content)?,
-        identifiers: read_list(input, read_identifier)?,
         revision: input.u64()?,
         decision: input.array()?,
     })

@@ -7,7 +7,7 @@ use crate::limits::ORDER_IDENTIFIERS_MAX;
 use crate::record::{Conversion, Trust};
 use crate::Id;
 
-/// What makes two reports of one order from one side the same.
+/// What one side, server or browser, said of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// Digest of amount, currency, items and promotion code.
@@ -18,6 +18,32 @@ pub struct Content {
     pub currency: Box<str>,
     /// The click the report names.
     pub click_id: Option<Id>,
+    /// Identifiers over all reports of that side, the strongest first. They never make one
+    /// report contradict another.
+    pub identifiers: Vec<Identifier>,
+}
+
+/// What a decision may rest on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The clicks that are named, the server's first.
+    pub named_clicks: Vec<Id>,
+    /// The identifiers, the strongest first.
+    pub identifiers: Vec<Identifier>,
+}
+
+impl Evidence {
+    fn of<'a>(reports: impl Iterator<Item = &'a Content>) -> Self {
+        let mut evidence = Self::default();
+        for report in reports {
+            evidence.named_clicks.extend(report.click_id);
+            evidence.identifiers.extend_from_slice(&report.identifiers);
+        }
+        evidence.named_clicks.dedup();
+        evidence.identifiers.sort_unstable();
+        evidence.identifiers.dedup();
+        evidence
+    }
 }
 
 impl Content {
@@ -35,6 +61,7 @@ impl Content {
             amount_minor: report.money.amount_minor,
             currency: report.money.currency.into(),
             click_id: report.click_id,
+            identifiers: Vec::new(),
         }
     }
 
@@ -70,8 +97,6 @@ pub struct Order {
     pub server: Option<Content>,
     /// What the browser reported.
     pub browser: Option<Content>,
-    /// Identifiers over all reports, the strongest first.
-    pub identifiers: Vec<Identifier>,
     /// How often the decision changed; 1 at first.
     pub revision: u64,
     /// Digest of the decision in force.
@@ -93,21 +118,30 @@ impl Order {
         content.map_or((0, ""), |content| (content.amount_minor, &content.currency))
     }
 
-    /// The clicks the reports name: the browser's word first.
-    pub fn named_clicks(&self) -> Vec<Id> {
-        let reports = [&self.browser, &self.server].into_iter().flatten();
-        let mut clicks: Vec<Id> = reports.filter_map(|content| content.click_id).collect();
-        clicks.dedup();
-        clicks
+    /// What every report says.
+    pub fn evidence(&self) -> Evidence {
+        Evidence::of([&self.server, &self.browser].into_iter().flatten())
     }
 
-    /// Adds identifiers; returns whether any was new and kept.
-    pub fn add_identifiers(&mut self, identifiers: impl Iterator<Item = Identifier>) -> bool {
-        let before = self.identifiers.clone();
-        self.identifiers.extend(identifiers);
-        self.identifiers.sort_unstable();
-        self.identifiers.dedup();
-        self.identifiers.truncate(ORDER_IDENTIFIERS_MAX);
-        self.identifiers != before
+    /// What the server says, if the browser says something as well: whoever can guess an order's
+    /// number can report it from a browser, so that must not move what servers' evidence gives.
+    pub fn server_evidence(&self) -> Option<Evidence> {
+        self.browser.as_ref()?;
+        Some(Evidence::of(self.server.iter()))
+    }
+
+    /// Adds identifiers of a report; returns whether any was new and kept.
+    pub fn add_identifiers(
+        &mut self,
+        trust: Trust,
+        identifiers: impl Iterator<Item = Identifier>,
+    ) -> bool {
+        let Some(content) = self.content(trust) else { return false };
+        let before = content.identifiers.clone();
+        content.identifiers.extend(identifiers);
+        content.identifiers.sort_unstable();
+        content.identifiers.dedup();
+        content.identifiers.truncate(ORDER_IDENTIFIERS_MAX);
+        content.identifiers != before
     }
 }

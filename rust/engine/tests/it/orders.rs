@@ -96,22 +96,39 @@ fn merging_what_changes_nothing_makes_no_new_revision() {
     assert_eq!((merged.effect().as_str(), merged.rows("conversions").len()), ("merged", 0));
 }
 
+/// The partners of an order's successive decisions, reported by server and browser.
+fn partners_of(server_first: bool, server: Sale, browser: Sale) -> Vec<Option<u64>> {
+    let mut world = clicked();
+    world.push(head(101, T0).click(8, &[(VISITOR, 99)]));
+    let server = head(1, T0).sale(&server);
+    let browser = head(2, T0).browser().sale(&browser);
+    let reports = if server_first { [server, browser] } else { [browser, server] };
+    reports
+        .into_iter()
+        .flat_map(|report| world.push(report).rows("conversions"))
+        .map(|row| decision_of(&row).2)
+        .collect()
+}
+
 #[test]
-fn of_two_clicks_named_the_browsers_counts() {
-    for server_first in [true, false] {
-        let mut world = clicked();
-        world.push(head(101, T0).click(8, &[]));
-        let server = head(1, T0).sale(&sale(1).click(100));
-        let browser = head(2, T0).browser().sale(&sale(1).click(101));
-        let reports = if server_first { [server, browser] } else { [browser, server] };
-        let partners: Vec<Option<u64>> = reports
-            .into_iter()
-            .flat_map(|report| world.push(report).rows("conversions"))
-            .map(|row| decision_of(&row).2)
-            .collect();
-        let expected = if server_first { vec![Some(3), Some(8)] } else { vec![Some(8)] };
-        assert_eq!(partners, expected);
+fn a_browser_that_guesses_an_order_moves_no_credit_of_a_servers_named_click() {
+    let thief = || sale(1).click(101);
+    assert_eq!(partners_of(true, sale(1).click(100), thief()), vec![Some(3)]);
+    assert_eq!(partners_of(false, sale(1).click(100), thief()), vec![Some(8), Some(3)]);
+}
+
+#[test]
+fn a_browser_that_guesses_an_order_moves_no_credit_of_a_servers_identifier() {
+    for thief in [|| sale(1).click(101), || sale(1).by(VISITOR, 99)] {
+        assert_eq!(partners_of(true, sale(1).by(VISITOR, 4), thief()), vec![Some(3)]);
+        assert_eq!(partners_of(false, sale(1).by(VISITOR, 4), thief()), vec![Some(8), Some(3)]);
     }
+}
+
+#[test]
+fn what_a_browser_says_counts_where_the_servers_evidence_gives_no_credit() {
+    let partners = partners_of(true, sale(1).by(VISITOR, 1234), sale(1).click(101));
+    assert_eq!(partners, vec![None, Some(8)]);
 }
 
 #[test]
