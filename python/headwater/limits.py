@@ -135,6 +135,9 @@ DECISION_KEPT_S: Final = 86_400
 DECISION_KEPT_FULL_S: Final = 300
 # Entries of the configuration's change log; an edge further behind reads the whole again.
 CONFIG_LOG_ENTRIES: Final = 10_000
+# An edge that starts waits this long for the configuration Redis holds before it listens with
+# what its file holds; where Redis refuses the connection it does not wait.
+CONFIG_WAIT_MS: Final = 1000
 # Decisions edges may ask the console for before the oldest question is dropped.
 LOOKUPS_MAX: Final = 10_000
 

@@ -191,7 +191,7 @@ def test_a_stopped_matcher_is_fenced_and_its_files_are_not_used(tmp_path: Path) 
         with load(scene, clicks=1_000_000, rate=300, seed=5) as traffic:
             time.sleep(1.0)
             (stopped,) = system.pids("headwater matcher")
-            os.kill(stopped, signal.SIGSTOP)
+            stop_between_transactions(stopped, system.settings.data / "ledger.sqlite")
             second = second_matcher(system)
             try:
                 answered = traffic.tally.answered
@@ -205,6 +205,24 @@ def test_a_stopped_matcher_is_fenced_and_its_files_are_not_used(tmp_path: Path) 
         system.wait_committed(traffic.tally.answered)
         assert system.faults(traffic.tally) == []
         assert verify(system) == 0
+
+
+def stop_between_transactions(pid: int, ledger: Path) -> None:
+    """SIGSTOP, at a moment when the process does not hold SQLite's one writer lock."""
+    for _ in range(100):
+        os.kill(pid, signal.SIGSTOP)
+        with contextlib.closing(
+            sqlite3.connect(ledger, isolation_level=None, timeout=0.2)
+        ) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(0.01)
+            else:
+                connection.execute("ROLLBACK")
+                return
+    raise AssertionError("it was never between two transactions")
 
 
 def second_matcher(system: System):  # type: ignore[no-untyped-def]

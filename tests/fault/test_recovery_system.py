@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sqlite3
@@ -47,6 +48,10 @@ def test_a_commit_whose_answer_is_lost_is_not_applied_twice(tmp_path: Path) -> N
         assert run_verify(system.settings) == 0
 
 
+def redirects(system: System, code: str) -> bool:
+    return system.edge("HEAD", f"/c/{code}").status == 302
+
+
 @pytest.mark.parametrize("site", ["publish.begun", "publish.appended", "publish.told"])
 def test_a_console_killed_while_it_publishes_splits_nothing(tmp_path: Path, site: str) -> None:
     """Whoever was answered keeps the link; what was stored arrives, and is committed, once."""
@@ -58,7 +63,8 @@ def test_a_console_killed_while_it_publishes_splits_nothing(tmp_path: Path, site
                 made = {"program_id": "prg_1", "partner_id": "prt_1", "code": f"made-{number}"}
                 codes.append(system.console.post("/v1/links", made)["code"])
             for code in (scene.codes[0], *codes[-3:]):
-                assert system.edge("HEAD", f"/c/{code}").status == 302
+                served = functools.partial(redirects, system, code)
+                wait_for(served, 1.0, "every edge serves what was answered within a second")
             if not system.pids("headwater console"):
                 wait_for(lambda: console_answers(system), 20, "the console is back")
         assert system.events("role died")

@@ -272,3 +272,25 @@ def test_it_follows_again_after_redis_went_away(valkey: tools.Server, short_fold
             await client.close()
 
     tools.run(job())
+
+
+def test_a_start_waits_for_what_is_published(valkey: tools.Server, short_folder: Path) -> None:
+    async def job() -> None:
+        client = await RespClient.connect(valkey.url)
+        await reseed(client, [])
+        await publish_config(client, [link(number, number) for number in range(1, 1201)])
+        await client.close()
+        async with following(valkey.url, short_folder) as (feed, table):
+            await feed.settled(10)
+            assert len(table.held) == 1200
+
+    tools.run(job())
+
+
+def test_a_start_does_not_wait_for_a_redis_that_is_away(short_folder: Path) -> None:
+    async def job() -> None:
+        async with following(f"unix://{short_folder}/nobody.sock", short_folder) as (feed, _):
+            async with asyncio.timeout(5):
+                await feed.settled(60)
+
+    tools.run(job())

@@ -129,4 +129,5 @@ async def _parts(config: Config, gate: Callable[[], bool]) -> AsyncIterator[Edge
         stack.push_async_callback(memory.close)
         stack.push_async_callback(feed.close)
         await feed.start()
+        await feed.settled(limits.CONFIG_WAIT_MS / 1000)
         yield edge

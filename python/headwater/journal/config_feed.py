@@ -7,6 +7,7 @@ of their revision; who is too far behind, or finds the log begun anew, reads all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -52,6 +53,7 @@ class ConfigFeed:
         self._heard_s = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
 
     async def start(self) -> None:
         """Apply what the local file holds, and begin to follow Redis, which may be down."""
@@ -71,6 +73,14 @@ class ConfigFeed:
             await self._save()
         self._tasks = []
 
+    async def settled(self, timeout_s: float) -> None:
+        """Wait, at most so long, until everything published before now is applied, or Redis is
+        found to be away: who listens earlier sends visitors of new links to nowhere.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._settled.wait()
+
     @property
     def fresh(self) -> bool:
         """Whether Redis has answered lately, so that no published change is missing."""
@@ -86,11 +96,15 @@ class ConfigFeed:
                     self._url, timeout_s=limits.REDIS_CONNECT_MS / 1000
                 )
             except JournalError:
+                self._settled.set()
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, limits.REDIS_RETRY_MS_MAX / 1000)
                 continue
             try:
                 await self._catch_up(client)
+                while await self._tail(client, block_ms=1):
+                    pass
+                self._settled.set()
                 pause_s = limits.REDIS_RETRY_MS / 1000
                 while True:
                     await self._tail(client)
@@ -152,19 +166,21 @@ class ConfigFeed:
         )
         self._changed.set()
 
-    async def _tail(self, client: RespClient) -> None:
-        """Apply the next changes, or notice that the objects were seeded anew."""
-        async with asyncio.timeout(_BLOCK_MS / 1000 + limits.REDIS_HANG_MS / 1000):
+    async def _tail(self, client: RespClient, block_ms: int = _BLOCK_MS) -> bool:
+        """Apply the next changes, or notice that the objects were seeded anew; whether there was
+        anything to do.
+        """
+        async with asyncio.timeout(block_ms / 1000 + limits.REDIS_HANG_MS / 1000):
             answer, seed = await asyncio.gather(
                 client.call(
-                    *("XREAD", "COUNT", _BATCH, "BLOCK", _BLOCK_MS, "STREAMS"),
+                    *("XREAD", "COUNT", _BATCH, "BLOCK", block_ms, "STREAMS"),
                     *(keys.CONFIG_LOG, f"{self.revision}-0"),
                 ),
                 client.call("GET", keys.CONFIG_SEED),
             )
         if seed is not None and seed != self._seed:
             await self._catch_up(client)
-            return
+            return True
         entries = answer[0][1] if answer else []
         for entry_id, fields in entries:
             revision, kind, number, value = msgpack.unpackb(fields[1])
@@ -177,6 +193,7 @@ class ConfigFeed:
             # So far behind that the log may have been trimmed past this place meanwhile.
             await self._catch_up(client)
         self._heard_s = clock.monotonic_s()
+        return bool(entries)
 
     def _put(self, revision: int, kind: str, number: int, value: Value) -> None:
         if value is None:
