@@ -129,6 +129,8 @@ ORPHAN_POLL_MS: Final = 2000
 
 # ---- Redis ---------------------------------------------------------------------------------
 REDIS_MAXMEMORY_BYTES: Final = 1 * GIB
+# The path of a unix socket fits sockaddr_un, which has 108 bytes with the closing zero.
+SOCKET_PATH_BYTES_MAX: Final = 107
 # A decision is answered from Redis for a day, from the ledger afterwards.
 DECISION_KEPT_S: Final = 86_400
 # ... and for this long only while Redis is over half full, whose room is the log's.

@@ -10,6 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from headwater import limits
+from headwater.errors import HeadwaterError
+from headwater.ops.supervisor import require_short
 from system_tools import System, alive, free_port, wait_for
 
 
@@ -90,3 +95,15 @@ def test_the_admin_key_is_private_and_survives_a_restart(tmp_path: Path) -> None
         system.stop()
     assert keys[0] == keys[1]
     assert keys[0].strip() not in system.log()
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
+    longest = Path("/" + "d" * (limits.SOCKET_PATH_BYTES_MAX - 1))
+    require_short(longest)
+    with pytest.raises(HeadwaterError, match="108 bytes"):
+        require_short(Path(f"{longest}d"))
+    system = System(tmp_path / ("deep" * 25))
+    system.settings.data.parent.mkdir(parents=True)
+    assert "choose a data folder nearer to the root" in refused(
+        system, "--port", str(free_port()), "--console-port", str(free_port())
+    )

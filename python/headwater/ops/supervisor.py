@@ -200,6 +200,7 @@ class Supervisor:
 
     def _start_redis(self) -> None:
         if not self._config.redis_url:
+            require_short(self._config.redis_socket)
             self._config.redis_socket.parent.mkdir(parents=True, exist_ok=True)
             arguments = redis_server.embedded_arguments(self._config)
             self._redis = Role("redis", arguments, dict(os.environ))
@@ -288,3 +289,13 @@ def _require_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise HeadwaterError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def require_short(socket_path: Path) -> None:
+    """Say at once that the embedded server's socket cannot be made in so deep a folder."""
+    size = len(os.fsencode(socket_path))
+    if size > limits.SOCKET_PATH_BYTES_MAX:
+        raise HeadwaterError(
+            f"the path {socket_path} has {size} bytes, a unix socket's at most "
+            f"{limits.SOCKET_PATH_BYTES_MAX}: choose a data folder nearer to the root"
+        )
