@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvloop
 
 from headwater import ids
@@ -378,3 +379,20 @@ def wait_until(condition: Any, seconds: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An edge that serves all tests of a module; a module imports it with `ordinary`."""
+    with serving(tmp_path_factory.mktemp("edge")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def ordinary(edge: Running) -> Iterator[None]:
+    """Whatever a test made of journal and decisions is put right after it."""
+    edge.take()
+    edge.hub.stored.clear()
+    yield
+    edge.writer.outcome, edge.writer.full, edge.writer.redis_ok = True, False, True
+    edge.hub.outcome = "created"

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -181,6 +182,20 @@ class System:
             )
         finally:
             ledger.close()
+
+    def links_when_committed(self) -> set[str]:
+        """Codes of all links, once every change of configuration is on the log and committed."""
+        path = self.settings.data / "ledger.sqlite"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+
+            def waiting() -> int:
+                row = connection.execute(
+                    "SELECT count(*) FROM config_outbox WHERE NOT appended OR NOT committed"
+                ).fetchone()
+                return int(row[0])
+
+            wait_for(lambda: waiting() == 0, 20, "every change is on the log and committed")
+            return {code for (code,) in connection.execute("SELECT code FROM links")}
 
     def faults(self, tally: Tally) -> list[str]:
         """What of "answered is committed exactly once" does not hold."""

@@ -16,7 +16,8 @@ from system_tools import System, load, wait_for
 STALL_US = 1_500_000
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+# `make test` installs strace, so this is skipped only where it cannot be had.
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is missing: see test-tools")
 def test_redis_killed_while_its_disk_stalls_loses_nothing(tmp_path: Path) -> None:
     with System(tmp_path) as system:
         scene = system.program()

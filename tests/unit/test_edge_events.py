@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
-from edge_tools import IDENTITY_KEY, KEY, OTHER_KEY, READ_KEY, Running, serving
+import edge_tools
+from edge_tools import IDENTITY_KEY, KEY, OTHER_KEY, READ_KEY, Running
 from headwater import _core, clock, ids, limits
 from headwater.model.records import Flag
 
 PROBLEM = "application/problem+json"
 
 
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("edge")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _ordinary(edge: Running) -> Iterator[None]:
-    edge.take()
-    edge.hub.stored.clear()
-    yield
-    edge.writer.outcome, edge.writer.full, edge.writer.redis_ok = True, False, True
-    edge.hub.outcome = "created"
+edge, ordinary = edge_tools.edge, edge_tools.ordinary
 
 
 def refused(edge: Running, **fields: Any) -> list[str]:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from edge_tools import IDENTITY_KEY, KEY, OTHER_KEY, READ_KEY, Reply, Running, serving
+import edge_tools
+from edge_tools import IDENTITY_KEY, KEY, OTHER_KEY, READ_KEY, Reply, Running
 from headwater import _core, clock, ids, metrics
 from headwater.model.records import Flag
 
-
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("edge")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _ordinary(edge: Running) -> Iterator[None]:
-    edge.take()
-    edge.hub.stored.clear()
-    yield
-    edge.writer.outcome, edge.writer.full = True, False
-    edge.hub.outcome = "created"
+edge, ordinary = edge_tools.edge, edge_tools.ordinary
 
 
 def pixel(edge: Running, query: str, **headers: str) -> Reply:

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from edge_tools import KEY, Running, serving
+import edge_tools
+from edge_tools import KEY, Running
 from headwater import ids, limits, metrics
 
 PROBLEM = "application/problem+json"
 
 
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("edge")) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _ordinary(edge: Running) -> Iterator[None]:
-    edge.take()
-    edge.hub.stored.clear()
-    yield
-    edge.writer.outcome, edge.writer.full, edge.writer.redis_ok = True, False, True
-    edge.hub.outcome = "created"
+edge, ordinary = edge_tools.edge, edge_tools.ordinary
 
 
 def test_a_click_is_reported(edge: Running) -> None:
