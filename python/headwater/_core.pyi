@@ -121,7 +121,8 @@ class Engine:
         """Apply entries (stream milliseconds, stream sequence, frame) in log order.
 
         Returns the outcomes as one MessagePack map of the tables clicks, observations,
-        conversions, reports, rejections, controls, others and quarantined (lists of rows), and
+        conversions, reports, rejections, controls, others, quarantined, erasures and
+        late_evidence (lists of rows), and
         duplicates, ticks and producers (ranges of each producer of the batch, when it ends).
         Raises `PositionError` or `UnknownVersionError` before anything is applied, and
         `EnginePoisonedError` after a panic, now or before.
@@ -130,6 +131,17 @@ class Engine:
     def skip(self, ms: int, seq: int, frame: bytes, reason: str) -> None:
         """Pass over an entry that the ledger has quarantined: position, time and chain digest
         advance, its sequences count as seen, nothing is applied. Raises `PositionError`."""
+
+    def touches(self, brand: int, lookups: bytes, window_ms: int) -> bytes:
+        """All clicks in `(at - window, at]` that belong to each lookup's identifiers, over all
+        links and programs: what a decision starts from, without the decision.
+
+        `lookups` is their concatenation: time in milliseconds (u64, little endian), count of
+        identifiers (u8, at most 20), and for each its type (u8) and digest (16 bytes). The answer
+        is for each lookup the count of its clicks (u32, little endian) and their 16-byte ids, the
+        newest first. Raises `IdentifierError` with the code truncated_lookup,
+        too_many_identifiers or unknown_identifier_type.
+        """
 
     def view(self) -> SnapshotView:
         """The state as it is now. Cheap: nothing is copied until the engine changes it."""
@@ -142,7 +154,8 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Sizes of the state: brands, producers, clicks_live, clicks_gone, orders,
-        recent_events, identifiers, programs, enrolments."""
+        recent_events, identifiers, programs, enrolments; and, in bytes, clicks_bytes and
+        graph_bytes."""
 
     @property
     def position(self) -> tuple[int, int]:

@@ -77,7 +77,7 @@ CONTROL = {
     "value": {"window_ms": 86_400_000, "model": "last_click", "hosts": ["a.example", True, None]},
 }
 DECISION = {"action": "approve", "subject": sixteen(0xAC), "params": {"note": "ok"}}
-ERASURE = {"scope": "person", "identifiers": [[3, sixteen(0x30)]]}
+ERASURE = {"scope": "person", "dry_run": True, "force": False, "identifiers": [[3, sixteen(0x30)]]}
 
 EXPECTED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "click": (head(1, 1, ACCEPT_MS - 5, 2, 1), CLICK),

@@ -59,6 +59,8 @@ class Flag(IntFlag):
     DEEP_LINK_REFUSED = 4
     QR = 8
     PREFETCH = 16
+    SOFT_CLICK = 32
+    IMPRESSION = 64
 
 
 TypeAndDigest = tuple[int, bytes]
@@ -156,6 +158,10 @@ class DecisionBody(NamedTuple):
 
 class ErasureBody(NamedTuple):
     scope: str
+    """`identifier` or `person`."""
+    dry_run: bool
+    force: bool
+    """Whether what belongs to another customer as well is forgotten too."""
     identifiers: Identifiers
 
 

@@ -119,6 +119,18 @@ impl PyEngine {
         self.run(py, |engine, _| engine.skip((ms, seq), &frame, &reason))
     }
 
+    /// All clicks of visitors in a window, for many lookups at a time.
+    fn touches<'py>(
+        &self,
+        py: Python<'py>,
+        brand: u64,
+        lookups: PyBackedBytes,
+        window_ms: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.run(py, |engine, _| engine.touches(brand, &lookups, window_ms))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// The state as it is now, shared until the engine moves on.
     fn view(&self, py: Python<'_>) -> PyResult<PySnapshotView> {
         self.run(py, |engine, _| Ok(PySnapshotView { view: engine.view() }))

@@ -40,6 +40,8 @@ pub const CLAIM_SKEW_MAX_MS: u64 = 5 * MINUTE_MS;
 
 /// The click window of a program of which no terms are known: the field's usual 30 days.
 pub const WINDOW_DEFAULT_MS: u64 = 30 * DAY_MS;
+/// The window of impressions, unless a program says otherwise: the field's usual day.
+pub const IMPRESSION_WINDOW_DEFAULT_MS: u64 = DAY_MS;
 /// The longest click window; a longer one in a program's terms counts as this.
 pub const WINDOW_MAX_MS: u64 = 400 * DAY_MS;
 /// How much later than it happened a conversion may be reported and still find everything as it
@@ -47,7 +49,7 @@ pub const WINDOW_MAX_MS: u64 = 400 * DAY_MS;
 pub const REPORT_DELAY_MAX_MS: u64 = 7 * DAY_MS;
 /// How long a click stays readable after its window: late reports, late frames, skewed claims.
 pub const CLICK_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS + CLAIM_SKEW_MAX_MS;
-/// Live clicks of one brand. At the bound the click that expires first is evicted; a
+/// Live clicks of one brand. At the bound the click that expires first, to the second, is evicted; a
 /// conversion that names it later is answered `click_evicted`.
 pub const CLICKS_LIVE_MAX: usize = 10_000_000;
 /// Ids of clicks that expired or were evicted, kept to say why. The oldest are forgotten
@@ -82,18 +84,45 @@ pub const PROGRAMS_MAX: usize = 65_536;
 /// Enrolments of one brand. A control for one more is not applied.
 pub const ENROLMENTS_MAX: usize = 4_000_000;
 
+/// Promo codes of one brand, deleted ones included: an older change that comes late must not
+/// bring one back. A code for each of some hundred thousand partners. A control for one more is
+/// not applied.
+pub const PROMO_CODES_MAX: usize = 1_000_000;
+
 /// Live neighbours an identifier may have; with one more it is a hub, neither read nor crossed.
 pub const NEIGHBOURS_MAX: usize = 48;
 /// Clicks kept at one identifier; the newest are kept.
 pub const NODE_CLICKS_MAX: usize = 64;
 /// Identifiers of one observation that are linked; the strongest are taken.
 pub const OBSERVATION_IDENTIFIERS_MAX: usize = 8;
-/// Identifiers one decision may reach; it stops there and says `truncated`.
-pub const MEMBERS_MAX: usize = 64;
+/// Identifiers one walk may meet unless a program says otherwise; it stops there and says
+/// `truncated`. The field's systems keep 50 a person.
+pub const MEMBERS_DEFAULT: usize = 64;
+/// The most identifiers a program may have a walk meet.
+pub const MEMBERS_MAX: usize = 256;
+/// Steps a walk goes from its starts unless a program says otherwise.
+pub const HOPS_DEFAULT: usize = 8;
+/// The most steps a program may have a walk go.
+pub const HOPS_MAX: usize = 16;
+/// Identifiers of one lookup in bulk: as many as one record may hold.
+pub const LOOKUP_IDENTIFIERS_MAX: usize = RECORD_IDENTIFIERS_MAX;
+/// Orders of the last day that are remembered by their identifiers, so that evidence that arrives
+/// late finds them. The oldest is let go first; late evidence then moves it no more.
+pub const WAITING_ORDERS_MAX: usize = 1_000_000;
+/// Orders that one late event is looked at for: a visitor has fewer in a day, and no event may
+/// cost more than milliseconds. The rest keep their decisions.
+pub const REVISITED_ORDERS_MAX: usize = 64;
+/// Touches that share one conversion; of more the newest do. Far more than any honest path, few
+/// enough that each is explained.
+pub const CREDITS_MAX: usize = 64;
 /// Candidate clicks an explanation names; the newest are named and the rest counted.
 pub const CANDIDATES_EXPLAINED_MAX: usize = 100;
 /// How long an identifier is kept after its links have died, so that no late record misses it.
 pub const IDENTIFIER_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS;
+
+/// Rows of one kind that are dropped at a time because they have expired: everything a brand has
+/// may expire at once, and no event waits for all of it. More than one event brings in.
+pub const SWEEP_ROWS_MAX: usize = 64;
 
 /// Bytes of one identifier's value before it is digested; a longer one is blocked.
 pub const IDENTIFIER_BYTES_MAX: usize = 1024;
@@ -125,6 +154,8 @@ pub struct Limits {
     pub programs_max: usize,
     /// See [`ENROLMENTS_MAX`].
     pub enrolments_max: usize,
+    /// See [`PROMO_CODES_MAX`].
+    pub promo_codes_max: usize,
 }
 
 impl Default for Limits {
@@ -139,6 +170,7 @@ impl Default for Limits {
             brands_max: BRANDS_MAX,
             programs_max: PROGRAMS_MAX,
             enrolments_max: ENROLMENTS_MAX,
+            promo_codes_max: PROMO_CODES_MAX,
         }
     }
 }

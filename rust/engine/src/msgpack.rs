@@ -60,6 +60,15 @@ impl<'a> Reader<'a> {
         usize::try_from(self.big_endian(count)?).map_err(|_| TRUNCATED)
     }
 
+    /// A truth value.
+    pub(crate) fn bool(&mut self) -> Result<bool, Error> {
+        match self.byte()? {
+            0xc2 => Ok(false),
+            0xc3 => Ok(true),
+            _ => Err(WRONG_TYPE),
+        }
+    }
+
     /// An unsigned integer of any width.
     pub(crate) fn uint(&mut self) -> Result<u64, Error> {
         match self.byte()? {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::chain::Chain;
 use super::outcomes::{Outcomes, Table};
 use super::Context;
-use crate::identity::index::{NodeClick, Observation};
-use crate::identity::Identifier;
+use crate::identity::graph::Observation;
+use crate::identity::{Identifier, IdentifierType};
 use crate::limits::Limits;
 use crate::msgpack::Writer;
-use crate::record::{flags, Body, Click, Control, Erasure, Identifiers, Record};
-use crate::state::brand::{Brand, LiveClick};
+use crate::record::{flags, Body, Click, Control, Record};
+use crate::state::brand::Brand;
+use crate::state::clicks;
+use crate::Id;
 
 /// The verdict of a click while no scoring takes place.
 const VERDICT: &str = "accept";
@@ -33,20 +35,17 @@ impl Step<'_> {
         match &record.body {
             Body::Click(click) => self.click(record, click, at),
             Body::PageView(page) => {
-                self.observe(record, page.flags, page.identifiers.iter(), at);
+                self.observe(record, page.flags, page.identifiers.iter(), None, at);
                 self.observation_row(record, page.program, at);
             }
             Body::Identify(identify) => {
-                self.observe(record, identify.flags, identify.identifiers.iter(), at);
+                self.observe(record, identify.flags, identify.identifiers.iter(), None, at);
                 self.observation_row(record, identify.program, at);
             }
             Body::Conversion(report) => self.report(record, report, at),
             Body::Control(control) => self.control(record, control),
             Body::Decision(_) => self.other(record, at),
-            Body::Erasure(erasure) => {
-                self.erase(erasure);
-                self.other(record, at);
-            }
+            Body::Erasure(erasure) => self.erase(record, erasure, at),
             Body::Tick => self.outcomes.tick(),
         }
     }
@@ -60,29 +59,43 @@ impl Step<'_> {
         }
     }
 
-    /// Takes in who was seen with whom, unless consent was denied. Evidence is never dated
-    /// after its acceptance.
+    /// Takes in who was seen with whom, unless consent was denied. `decided`: the order that the
+    /// event has just had decided.
     pub(super) fn observe(
         &mut self,
         record: &Record<'_>,
         flag_bits: u64,
         identifiers: impl Iterator<Item = Identifier>,
+        decided: Option<Id>,
         at: Context<'_>,
     ) {
         if flag_bits & flags::CONSENT_DENIED == 0 {
-            let at_ms = at.occurred_ms.min(at.accept_ms);
-            let seen = Observation::new(record.event_id, at_ms, record.trust, identifiers);
-            self.brand.index.observe(&seen, None);
+            let seen = observation(record, identifiers, at);
+            self.brand.observe(&seen);
+            self.revisit(record, &seen.identifiers, decided, at);
         }
     }
 
     fn click(&mut self, record: &Record<'_>, click: &Click<'_>, at: Context<'_>) {
         let touch_ms = at.occurred_ms;
-        let live = LiveClick { program: click.program, partner: click.partner, touch_ms };
-        self.brand.add_click(record.event_id, live, self.now_ms, self.limits);
-        if click.flags & flags::CONSENT_DENIED == 0 {
-            self.attach_click(record, click.identifiers, at);
-        }
+        let live = clicks::Click {
+            id: record.event_id,
+            program: click.program,
+            partner: click.partner,
+            touch_ms,
+            accept_ms: at.accept_ms,
+            flags: click.flags,
+        };
+        let may_identify = click.flags & flags::CONSENT_DENIED == 0;
+        let identifiers = click.identifiers.iter().filter(|_| may_identify);
+        let seen = observation(record, identifiers, at);
+        self.brand.observe(&seen);
+        let is_visitor = |key: &&Identifier| key.kind == IdentifierType::Visitor;
+        let under = seen.identifiers.iter().find(is_visitor).or(seen.identifiers.first());
+        self.brand.add_click(&live, record.trust, under, self.now_ms, self.limits);
+        let own = Identifier { kind: IdentifierType::Click, digest: record.event_id };
+        let touched: Vec<Identifier> = seen.identifiers.iter().copied().chain([own]).collect();
+        self.revisit(record, &touched, None, at);
         self.outcomes.row(Table::Clicks, self.chain, Some(at.bytes), |row| {
             row.array(12);
             row.bin(&record.event_id);
@@ -97,13 +110,6 @@ impl Step<'_> {
             row.uint(click.flags);
             row.str(VERDICT);
         });
-    }
-
-    fn attach_click(&mut self, record: &Record<'_>, list: Identifiers<'_>, at: Context<'_>) {
-        let at_ms = at.occurred_ms.min(at.accept_ms);
-        let seen = Observation::new(record.event_id, at_ms, record.trust, list.iter());
-        let click = NodeClick { touch_ms: at.occurred_ms, click_id: record.event_id };
-        self.brand.index.observe(&seen, Some(click));
     }
 
     fn observation_row(&mut self, record: &Record<'_>, program: u64, at: Context<'_>) {
@@ -133,12 +139,6 @@ impl Step<'_> {
         });
     }
 
-    fn erase(&mut self, erasure: &Erasure<'_>) {
-        for identifier in erasure.identifiers.iter() {
-            self.brand.index.erase(&identifier);
-        }
-    }
-
     fn other(&mut self, record: &Record<'_>, at: Context<'_>) {
         self.outcomes.row(Table::Others, self.chain, Some(at.bytes), |row| {
             row.array(5);
@@ -148,6 +148,15 @@ impl Step<'_> {
             row.uint(at.accept_ms);
         });
     }
+}
+
+fn observation(
+    record: &Record<'_>,
+    identifiers: impl Iterator<Item = Identifier>,
+    at: Context<'_>,
+) -> Observation {
+    let Context { accept_ms, occurred_ms, .. } = at;
+    Observation::new(record.event_id, accept_ms, occurred_ms, record.trust, identifiers)
 }
 
 /// Writes an optional string.

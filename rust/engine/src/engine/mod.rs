@@ -6,6 +6,9 @@
 
 mod apply;
 mod chain;
+mod erase;
+mod late;
+mod lookup;
 mod outcomes;
 mod report;
 
@@ -80,7 +83,9 @@ impl Engine {
     /// [`Error::Snapshot`] when the bytes are damaged, of another format or another partition.
     pub fn restore(partition: u16, bytes: &[u8], options: Options) -> Result<Self, Error> {
         let state = snapshot::decode(partition, bytes)?;
-        let brands = state.brands.into_iter().map(|(n, view)| (n, view.into_brand())).collect();
+        let now_ms = state.time_ms;
+        let brands = state.brands.into_iter();
+        let brands = brands.map(|(number, view)| (number, view.into_brand(now_ms))).collect();
         Ok(Self {
             partition,
             options,
@@ -136,11 +141,13 @@ impl Engine {
         BTreeMap::from([
             ("brands", self.brands.len() as u64),
             ("producers", self.producers.by_number.len() as u64),
-            ("clicks_live", sum(|brand| brand.clicks.entries().len())),
+            ("clicks_live", sum(|brand| brand.clicks.len())),
+            ("clicks_bytes", sum(|brand| brand.clicks.bytes())),
             ("clicks_gone", sum(|brand| brand.gone.entries().len())),
             ("orders", sum(|brand| brand.orders.entries().len())),
             ("recent_events", sum(|brand| brand.recent.entries().len())),
-            ("identifiers", sum(|brand| brand.index.nodes().len())),
+            ("identifiers", sum(|brand| brand.graph.len())),
+            ("graph_bytes", sum(|brand| brand.graph.bytes())),
             ("programs", sum(|brand| brand.controls.programs.len())),
             ("enrolments", sum(|brand| brand.controls.enrolments.len())),
         ])
@@ -228,16 +235,13 @@ impl Engine {
         outcomes.encode(&self.producers)
     }
 
-    /// Moves position and time; at each full hour everything old is dropped.
+    /// Moves position and time.
     fn advance(&mut self, position: Position) {
         self.position = position;
         let is_new_hour = position.0 / HOUR_MS > self.time_ms / HOUR_MS;
         self.time_ms = self.time_ms.max(position.0);
         if is_new_hour {
             self.producers.forget_idle(self.time_ms);
-            for brand in self.brands.values_mut() {
-                brand.sweep(self.time_ms, &self.options.limits);
-            }
         }
     }
 
@@ -302,6 +306,10 @@ impl Engine {
         }
         if record.kind() == Kind::Tick {
             outcomes.tick();
+            // A brand without traffic expires as well.
+            for brand in self.brands.values_mut() {
+                brand.sweep(self.time_ms, &self.options.limits);
+            }
             return;
         }
         let now_ms = self.time_ms;

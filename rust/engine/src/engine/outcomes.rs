@@ -17,9 +17,11 @@ pub(super) enum Table {
     Controls = 5,
     Others = 6,
     Quarantined = 7,
+    Erasures = 8,
+    LateEvidence = 9,
 }
 
-const TABLE_NAMES: [&str; 8] = [
+const TABLE_NAMES: [&str; 10] = [
     "clicks",
     "observations",
     "conversions",
@@ -28,6 +30,8 @@ const TABLE_NAMES: [&str; 8] = [
     "controls",
     "others",
     "quarantined",
+    "erasures",
+    "late_evidence",
 ];
 
 #[derive(Clone, Debug, Default)]
@@ -39,7 +43,7 @@ struct Rows {
 /// The outcomes of a batch of entries, gathered as they are applied.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    tables: [Rows; 8],
+    tables: [Rows; 10],
     duplicates: u64,
     ticks: u64,
     producers: BTreeSet<u64>,

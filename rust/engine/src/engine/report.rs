@@ -3,9 +3,10 @@
 use super::apply::{optional_str, Step};
 use super::outcomes::Table;
 use super::Context;
-use crate::attribution::{decide, Decision, SHARE_PPM};
+use crate::attribution::{decide, Credit, Decision, Reason};
 use crate::identity::digest::plain_digest;
 use crate::identity::{Identifier, IdentifierType};
+use crate::msgpack::Writer;
 use crate::record::{flags, Conversion, Record};
 use crate::state::orders::{Content, Order};
 use crate::Id;
@@ -44,13 +45,15 @@ impl Step<'_> {
             Some(order) => {
                 let (effect, is_changed) = take_in(order, record, report);
                 if is_changed {
-                    self.revise(report.conversion_id, record, at);
+                    self.revise(report.conversion_id, record, Some(at.bytes));
+                    self.wait_for_late(report.conversion_id);
                 }
                 effect
             }
         };
         // Decided before observed: an identifier does not become known by the very report.
-        self.observe(record, report.flags, seen_with(report), at);
+        let except = Some(report.conversion_id);
+        self.observe(record, report.flags, seen_with(report), except, at);
         self.report_row(record, report.conversion_id, effect, at);
     }
 
@@ -74,12 +77,24 @@ impl Step<'_> {
         }
         let decision = decide(self.brand, report.conversion_id, &order);
         order.decision = fingerprint(&order, &decision);
-        self.conversion_row(record, report.conversion_id, &order, &decision, at);
+        self.conversion_row(record, report.conversion_id, &order, &decision, Some(at.bytes));
         self.brand.add_order(report.conversion_id, order, self.now_ms, self.limits);
+        self.wait_for_late(report.conversion_id);
     }
 
-    /// Decides again, at the time of the first report, and says so if anything changed.
-    fn revise(&mut self, conversion_id: Id, record: &Record<'_>, at: Context<'_>) {
+    fn wait_for_late(&mut self, conversion_id: Id) {
+        let Some(order) = self.brand.orders.get(&conversion_id) else { return };
+        self.brand.waiting.add(conversion_id, order.accept_ms, &order.concerns());
+    }
+
+    /// Decides again, at the time of the first report, and says so if anything changed. `report`
+    /// is the report that gave rise to it, if one did.
+    pub(super) fn revise(
+        &mut self,
+        conversion_id: Id,
+        record: &Record<'_>,
+        report: Option<&[u8]>,
+    ) {
         let Some(order) = self.brand.orders.get(&conversion_id) else { return };
         let decision = decide(self.brand, conversion_id, order);
         let print = fingerprint(order, &decision);
@@ -89,7 +104,7 @@ impl Step<'_> {
         let mut order = order.clone();
         order.decision = print;
         order.revision += 1;
-        self.conversion_row(record, conversion_id, &order, &decision, at);
+        self.conversion_row(record, conversion_id, &order, &decision, report);
         if let Some(kept) = self.brand.orders.get_mut(&conversion_id) {
             *kept = order;
         }
@@ -101,10 +116,10 @@ impl Step<'_> {
         conversion_id: Id,
         order: &Order,
         decision: &Decision,
-        at: Context<'_>,
+        report: Option<&[u8]>,
     ) {
         let (amount_minor, currency) = order.money();
-        self.outcomes.row(Table::Conversions, self.chain, Some(at.bytes), |row| {
+        self.outcomes.row(Table::Conversions, self.chain, report, |row| {
             row.array(18);
             row.bin(&conversion_id);
             row.uint(record.brand);
@@ -120,15 +135,12 @@ impl Step<'_> {
             row.str(currency);
             row.uint(order.flags);
             row.uint(order.revision);
-            row.array(usize::from(decision.credit.is_some()));
-            if let Some((partner, click_id)) = decision.credit {
-                row.array(3);
-                row.uint(partner);
-                row.bin(&click_id);
-                row.uint(SHARE_PPM);
-            }
+            write_credits(row, &decision.credits);
             row.bin(&decision.explain);
             row.bin(&decision.config_hash);
+            if report.is_none() {
+                row.bin(&[]);
+            }
         });
     }
 
@@ -205,15 +217,31 @@ fn seen_with<'a>(report: &Conversion<'a>) -> impl Iterator<Item = Identifier> + 
     report.identifiers.iter().chain(named)
 }
 
+/// Writes the credits of a decision, each `[partner, click_id or nil, share_ppm]`.
+fn write_credits(row: &mut Writer, credits: &[Credit]) {
+    row.array(credits.len());
+    for credit in credits {
+        row.array(3);
+        row.uint(credit.partner);
+        row.optional(credit.click_id, |row, id| row.bin(&id));
+        row.uint(credit.share_ppm);
+    }
+}
+
 /// Digest of what a decision says to the outside; the explanation may differ.
 fn fingerprint(order: &Order, decision: &Decision) -> Id {
     let (amount_minor, currency) = order.money();
-    let (partner, click_id) = decision.credit.unwrap_or_default();
-    let reason = decision.reason.map_or("", |reason| reason.code());
+    let mut credits = Writer::new();
+    write_credits(&mut credits, &decision.credits);
+    // An order's own report makes its identifiers known: that is no news.
+    let reason = match decision.reason {
+        Some(Reason::NoIdentifierKnown) => Some(Reason::NoTouch),
+        reason => reason,
+    };
+    let reason = reason.map_or("", Reason::code);
     plain_digest(&[
         reason.as_bytes(),
-        &partner.to_le_bytes(),
-        &click_id,
+        &credits.bytes,
         &amount_minor.to_le_bytes(),
         currency.as_bytes(),
         &order.flags.to_le_bytes(),

@@ -2,7 +2,7 @@
 
 mod block;
 pub mod digest;
-pub mod index;
+pub mod graph;
 mod normalise;
 mod phone;
 

@@ -222,6 +222,10 @@ pub struct Decision<'a> {
 pub struct Erasure<'a> {
     /// `identifier` or `person`.
     pub scope: &'a str,
+    /// Whether it only asks what would be forgotten.
+    pub dry_run: bool,
+    /// Whether what belongs to another customer as well is forgotten too.
+    pub force: bool,
     /// The identifiers.
     pub identifiers: Identifiers<'a>,
 }
@@ -277,6 +281,8 @@ impl<'a> Body<'a> {
             })),
             Kind::Erasure => Ok(Self::Erasure(Erasure {
                 scope: reader.str()?,
+                dry_run: reader.bool()?,
+                force: reader.bool()?,
                 identifiers: Identifiers::read(reader)?,
             })),
             Kind::Tick => Ok(Self::Tick),

@@ -52,6 +52,8 @@ fn write_body(writer: &mut Writer, body: &Body<'_>) {
         }
         Body::Erasure(erasure) => {
             writer.str(erasure.scope);
+            writer.bool(erasure.dry_run);
+            writer.bool(erasure.force);
             writer.raw(erasure.identifiers.0);
         }
         Body::Tick => {}

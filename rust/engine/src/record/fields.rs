@@ -42,7 +42,7 @@ pub fn of(kind: Kind) -> &'static [&'static str] {
         Kind::Conversion => CONVERSION,
         Kind::Control => &["object", "number", "revision", "value"],
         Kind::Decision => &["action", "subject", "params"],
-        Kind::Erasure => &["scope", "identifiers"],
+        Kind::Erasure => &["scope", "dry_run", "force", "identifiers"],
         Kind::Tick => &[],
     }
 }

@@ -33,7 +33,11 @@ pub mod flags {
     pub const QR: u64 = 8;
     /// The request declared itself a prefetch.
     pub const PREFETCH: u64 = 16;
-    /// The largest value of the field: room for eight bits this version does not name.
+    /// The visitor did not choose the touch: a pop-up, a redirect without a choice.
+    pub const SOFT_CLICK: u64 = 32;
+    /// The visitor saw the partner's advertisement and did not click.
+    pub const IMPRESSION: u64 = 64;
+    /// The largest value of the field: room for six bits this version does not name.
     pub const MAX: u64 = 0x1fff;
 }
 

@@ -67,7 +67,7 @@ impl<'a> Input<'a> {
         Self { rest }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(DAMAGED)?;
         self.rest = rest;
         Ok(taken)

@@ -6,6 +6,8 @@
 //! what follows from the rest (orders of expiry) is left out and rebuilt.
 
 mod bytes;
+mod controls;
+mod rows;
 mod section;
 
 use std::collections::BTreeMap;
@@ -13,15 +15,16 @@ use std::sync::Arc;
 
 use crate::engine::{Digest, Position};
 use crate::error::Error;
-use crate::identity::index::{Index, Node};
-use crate::identity::Identifier;
-use crate::state::brand::{Brand, Gone, LiveClick};
+use crate::identity::graph::{Graph, Store};
+use crate::state::brand::{Brand, Gone};
+use crate::state::clicks::{ClickStore, Clicks};
 use crate::state::controls::Controls;
 use crate::state::cow::CowMap;
 use crate::state::due::{Due, DueMap};
 use crate::state::orders::Order;
 use crate::state::producers::{Producer, Producers};
 use crate::state::ranges::Ranges;
+use crate::state::waiting::Waiting;
 use crate::Id;
 
 use bytes::{Input, Output};
@@ -35,35 +38,38 @@ const CHECKSUM_BYTES: usize = 32;
 #[derive(Clone, Debug)]
 pub struct BrandView {
     controls: Arc<Controls>,
-    clicks: CowMap<Id, Due<LiveClick>>,
+    clicks: ClickStore,
     gone: CowMap<Id, Due<Gone>>,
     orders: CowMap<Id, Due<Order>>,
     recent: CowMap<Id, Due<()>>,
-    nodes: CowMap<Identifier, Node>,
+    graph: Store,
 }
 
 impl From<&Brand> for BrandView {
     fn from(brand: &Brand) -> Self {
         Self {
             controls: Arc::clone(&brand.controls),
-            clicks: brand.clicks.entries().clone(),
+            clicks: brand.clicks.store().clone(),
             gone: brand.gone.entries().clone(),
             orders: brand.orders.entries().clone(),
             recent: brand.recent.entries().clone(),
-            nodes: brand.index.nodes().clone(),
+            graph: brand.graph.store().clone(),
         }
     }
 }
 
 impl BrandView {
-    pub(crate) fn into_brand(self) -> Brand {
+    pub(crate) fn into_brand(self, now_ms: u64) -> Brand {
+        let orders = self.orders.sorted().into_iter().map(|(id, due)| (id, &due.value));
+        let waiting = Waiting::of_orders(orders, now_ms);
         Brand {
+            waiting,
             controls: self.controls,
-            clicks: DueMap::from_entries(self.clicks),
+            clicks: Clicks::from_store(self.clicks),
             gone: DueMap::from_entries(self.gone),
             orders: DueMap::from_entries(self.orders),
             recent: DueMap::from_entries(self.recent),
-            index: Index::from_nodes(self.nodes),
+            graph: Graph::from_store(self.graph),
         }
     }
 }

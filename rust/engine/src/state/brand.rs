@@ -1,32 +1,30 @@
 //! The state of one brand. No part of it depends on another brand's traffic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::clicks::{Click, ClickRow, Clicks, NOBODY};
 use super::controls::Controls;
 use super::due::DueMap;
 use super::orders::Order;
-use crate::identity::index::Index;
-use crate::limits::{Limits, CLICK_GRACE_MS, ORDER_AGE_MAX_MS, RECENT_EVENT_AGE_MAX_MS};
+use super::waiting::Waiting;
+use crate::identity::graph::{Graph, Member, Moment, Observation, Traversal, Walk};
+use crate::identity::{Identifier, IdentifierType};
+use crate::limits::{
+    Limits, CLICK_GRACE_MS, ORDER_AGE_MAX_MS, RECENT_EVENT_AGE_MAX_MS, SWEEP_ROWS_MAX,
+};
+use crate::record::Trust;
 use crate::Id;
 
-/// A click that may still earn credit or explain why not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveClick {
-    /// The program's number.
-    pub program: u64,
-    /// The partner's number.
-    pub partner: u64,
-    /// When it happened, milliseconds.
-    pub touch_ms: u64,
-}
-
-/// Why a click is no longer live.
+/// Why a click is no longer live. The numbers are bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// Its window and the grace after it have passed.
     Expired = 1,
     /// There were more clicks than the brand may have.
     Evicted = 2,
+    /// It was erased.
+    Erased = 4,
 }
 
 /// The state of one brand.
@@ -35,7 +33,7 @@ pub struct Brand {
     /// Configuration in force.
     pub controls: Arc<Controls>,
     /// Live clicks.
-    pub clicks: DueMap<LiveClick>,
+    pub clicks: Clicks,
     /// Clicks that are no longer live, and why.
     pub gone: DueMap<Gone>,
     /// Orders.
@@ -43,34 +41,159 @@ pub struct Brand {
     /// Event ids seen lately, clicks apart.
     pub recent: DueMap<()>,
     /// Who was seen with whom.
-    pub index: Index,
+    pub graph: Graph,
+    /// Young orders by the identifiers they were decided on.
+    pub waiting: Waiting,
 }
 
 impl Brand {
-    /// Drops what has expired by `now_ms`.
+    /// Drops what has expired by `now_ms`, a bounded part at a time.
     pub fn sweep(&mut self, now_ms: u64, limits: &Limits) {
-        while let Some((click_id, _)) = self.clicks.pop_due(now_ms) {
-            self.remember_gone(click_id, Gone::Expired, now_ms, limits);
+        for _ in 0..SWEEP_ROWS_MAX {
+            let Some(row) = self.clicks.due(now_ms) else { break };
+            self.remove_click(row, Gone::Expired, now_ms, limits);
         }
-        while self.gone.pop_due(now_ms).is_some() {}
-        while self.orders.pop_due(now_ms).is_some() {}
-        while self.recent.pop_due(now_ms).is_some() {}
-        self.index.sweep(now_ms);
+        pop_due(&mut self.gone, now_ms);
+        pop_due(&mut self.recent, now_ms);
+        pop_due(&mut self.orders, now_ms);
+        self.waiting.sweep(now_ms);
+        self.graph.sweep(now_ms);
     }
 
-    /// Adds a click; at the bound the one that expires first is evicted.
-    pub fn add_click(&mut self, click_id: Id, click: LiveClick, now_ms: u64, limits: &Limits) {
-        let window_ms = self.controls.window_ms(click.program);
+    /// Adds a click under an identifier, if there is one; at the bound the one that expires
+    /// first is evicted.
+    pub fn add_click(
+        &mut self,
+        click: &Click,
+        trust: Trust,
+        under: Option<&Identifier>,
+        now_ms: u64,
+        limits: &Limits,
+    ) {
+        let window_ms = self.controls.longest_window_ms(click.program);
         let due_ms = click.touch_ms.saturating_add(window_ms).saturating_add(CLICK_GRACE_MS);
-        let evicted = self.clicks.insert(click_id, due_ms, click, limits.clicks_live_max);
-        if let Some((evicted_id, _)) = evicted {
-            self.remember_gone(evicted_id, Gone::Evicted, now_ms, limits);
+        let row = self.clicks.insert(click, trust, due_ms);
+        if let Some(owner) = under.and_then(|key| self.graph.row_of(key)) {
+            self.clicks.set_owner(row, owner);
+            let clicks = &self.clicks;
+            let is_older = |other| clicks.is_before(other, row);
+            if let Some(out) = self.graph.attach(owner, row, is_older) {
+                self.clicks.set_owner(out, NOBODY);
+            }
+            self.tie(&Identifier { kind: IdentifierType::Click, digest: click.id });
         }
+        if self.clicks.len() > limits.clicks_live_max {
+            if let Some(first) = self.clicks.first_due() {
+                self.remove_click(first, Gone::Evicted, now_ms, limits);
+            }
+        }
+    }
+
+    /// Takes in who was seen with whom; a click id among them is tied to whom the click is under.
+    pub fn observe(&mut self, seen: &Observation) {
+        self.graph.observe(seen);
+        for key in seen.identifiers.iter().filter(|key| key.kind == IdentifierType::Click) {
+            self.tie(key);
+        }
+    }
+
+    /// Links a click id that is an identifier of the graph to the one its click is under.
+    fn tie(&mut self, key: &Identifier) {
+        let Some(row) = self.clicks.find(&key.digest).filter(|_| self.graph.contains(key)) else {
+            return;
+        };
+        let (Some(click), Some(owner)) = (self.clicks.at(row), self.owner(row)) else { return };
+        let trust = self.clicks.row(row).map_or(Trust::Browser, ClickRow::trust);
+        let both = [*key, owner].into_iter();
+        let seen = Observation::new(click.id, click.accept_ms, click.touch_ms, trust, both);
+        self.graph.observe(&seen);
+    }
+
+    fn owner(&self, row: u32) -> Option<Identifier> {
+        let owner = self.clicks.row(row).map(|click| click.owner)?;
+        self.graph.key_of(owner)
+    }
+
+    /// The identifier that a live click is under.
+    pub fn owner_of(&self, click_id: &Id) -> Option<Identifier> {
+        self.owner(self.clicks.find(click_id)?)
+    }
+
+    fn remove_click(&mut self, row: u32, why: Gone, now_ms: u64, limits: &Limits) {
+        let owner = self.clicks.row(row).map(|click| click.owner);
+        if let Some(owner) = owner.filter(|owner| *owner != NOBODY) {
+            self.graph.detach(owner, row, why);
+        }
+        if let Some(id) = self.clicks.remove(row) {
+            let due_ms = now_ms.saturating_add(ORDER_AGE_MAX_MS);
+            self.gone.insert(id, due_ms, why, limits.clicks_gone_max);
+        }
+    }
+
+    /// A live click by its id.
+    pub fn click(&self, id: &Id) -> Option<Click> {
+        self.clicks.get(id)
+    }
+
+    /// The clicks under a member, and, of a click id, the click itself; the newest first.
+    pub fn clicks_under(&self, member: &Member) -> Vec<Click> {
+        let under = member.row.map_or(&[][..], |row| self.graph.clicks_of(row));
+        let mut clicks: Vec<Click> = under.iter().filter_map(|row| self.clicks.at(*row)).collect();
+        if member.key.kind == IdentifierType::Click {
+            clicks.extend(self.clicks.get(&member.key.digest));
+        }
+        clicks.sort_unstable_by_key(|click| std::cmp::Reverse((click.touch_ms, click.id)));
+        clicks.dedup();
+        clicks
+    }
+
+    /// Whether a click made under a member is no longer live, for a reason.
+    pub fn has_lost(&self, member: &Member, why: Gone) -> bool {
+        member.row.is_some_and(|row| self.graph.has_lost(row, why))
     }
 
     /// Whether a click of this id has been taken, live or gone.
     pub fn knows_click(&self, click_id: &Id) -> bool {
-        self.clicks.contains(click_id) || self.gone.contains(click_id)
+        self.clicks.find(click_id).is_some() || self.gone.contains(click_id)
+    }
+
+    /// Forgets an identifier, and which clicks were made under it; a click id, with the click.
+    /// Returns how many clicks lost their tie.
+    pub fn erase(&mut self, key: &Identifier, now_ms: u64, limits: &Limits) -> usize {
+        if let Some(row) = self.erased_click(key) {
+            self.remove_click(row, Gone::Erased, now_ms, limits);
+        }
+        let clicks = self.graph.forget(key).unwrap_or_default();
+        for click in &clicks {
+            self.clicks.set_owner(*click, NOBODY);
+        }
+        clicks.len()
+    }
+
+    /// How many clicks lose their tie when an identifier is erased.
+    pub fn clicks_tied_to(&self, key: &Identifier) -> usize {
+        let row = self.graph.row_of(key);
+        row.map_or(0, |row| self.graph.clicks_of(row).len())
+    }
+
+    /// The orders that name one of some identifiers. Looks at every order: an erasure is rare.
+    pub fn orders_naming(&self, identifiers: &BTreeSet<Identifier>) -> Vec<Id> {
+        self.orders.entries().keys_where(|order| order.value.names(identifiers))
+    }
+
+    /// Has an order forget identifiers.
+    pub fn forget_in_order(&mut self, conversion_id: &Id, identifiers: &BTreeSet<Identifier>) {
+        if let Some(order) = self.orders.get_mut(conversion_id) {
+            order.forget(|key| identifiers.contains(key));
+        }
+        for key in identifiers {
+            self.waiting.erase(key);
+        }
+    }
+
+    fn erased_click(&self, key: &Identifier) -> Option<u32> {
+        let id = Some(&key.digest).filter(|_| key.kind == IdentifierType::Click);
+        id.and_then(|id| self.clicks.find(id))
     }
 
     /// Notes an event id; returns whether it was new.
@@ -89,8 +212,73 @@ impl Brand {
         self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
     }
 
-    fn remember_gone(&mut self, click_id: Id, why: Gone, now_ms: u64, limits: &Limits) {
-        let due_ms = now_ms.saturating_add(ORDER_AGE_MAX_MS);
-        self.gone.insert(click_id, due_ms, why, limits.clicks_gone_max);
+    /// Reads what [`Brand::touches`] is about to read for some identifiers, all at once.
+    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a Identifier> + Clone) {
+        let mut clicks = Vec::new();
+        self.graph.prefetch(keys, &mut clicks);
+        let read = clicks.iter().filter_map(|row| self.clicks.touch(*row));
+        std::hint::black_box(read.map(|(touch_ms, _)| touch_ms).max());
+    }
+
+    /// All clicks in a window that belong to some identifiers, the newest first, over all links:
+    /// what a decision starts from, without the decision.
+    pub fn touches(
+        &self,
+        starts: &[Identifier],
+        at: Moment,
+        window_ms: u64,
+        walk: &mut Walk,
+        touches: &mut Vec<(u64, Id)>,
+    ) {
+        let rules = Traversal::new(Trust::Browser);
+        touches.clear();
+        self.graph.walk(starts, at, &rules, walk);
+        if walk.needs_cut() {
+            let answer = self.graph.resolve(starts, at, &rules);
+            for member in &answer.members {
+                self.collect(member.row, member.key, at, window_ms, touches);
+            }
+        } else {
+            for (row, key) in walk.met() {
+                self.collect(row, key, at, window_ms, touches);
+            }
+        }
+        touches.sort_unstable_by(|a, b| b.cmp(a));
+        touches.dedup();
+    }
+
+    fn collect(
+        &self,
+        row: Option<u32>,
+        key: Identifier,
+        at: Moment,
+        window_ms: u64,
+        touches: &mut Vec<(u64, Id)>,
+    ) {
+        let is_in = |touch_ms: u64| {
+            touch_ms <= at.occurred_ms && at.occurred_ms < touch_ms.saturating_add(window_ms)
+        };
+        if key.kind == IdentifierType::Click {
+            let own = self.clicks.find(&key.digest).and_then(|row| self.clicks.touch(row));
+            touches.extend(own.filter(|(touch_ms, _)| is_in(*touch_ms)));
+        }
+        let under = row.map_or(&[][..], |row| self.graph.clicks_of(row));
+        for click in under.iter().rev() {
+            let Some((touch_ms, id)) = self.clicks.touch(*click) else { continue };
+            if touch_ms.saturating_add(window_ms) <= at.occurred_ms {
+                break;
+            }
+            if is_in(touch_ms) {
+                touches.push((touch_ms, id));
+            }
+        }
+    }
+}
+
+fn pop_due<V: Clone>(map: &mut DueMap<V>, now_ms: u64) {
+    for _ in 0..SWEEP_ROWS_MAX {
+        if map.pop_due(now_ms).is_none() {
+            return;
+        }
     }
 }

@@ -124,6 +124,16 @@ impl<K: CowKey, V: Clone> CowMap<K, V> {
         entries
     }
 
+    /// The keys whose values meet a condition, in order. Looks at every entry.
+    pub fn keys_where(&self, is_wanted: impl Fn(&V) -> bool) -> Vec<K> {
+        let buckets = self.pages.iter().flat_map(|page| page.iter());
+        let entries = buckets.flat_map(|bucket| bucket.iter());
+        let mut keys: Vec<K> =
+            entries.filter(|(_, value)| is_wanted(value)).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Address of a bucket under linear hashing: one bit more for the buckets already split.
     fn bucket_of(&self, key: &K) -> usize {
         let mask = self.buckets.next_power_of_two().saturating_sub(1);

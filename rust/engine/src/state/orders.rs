@@ -1,10 +1,13 @@
 //! What is remembered of an order: enough to tell a repeat from a conflict, to merge the
 //! reports of server and browser, and to decide again.
 
+use std::collections::BTreeSet;
+
 use crate::identity::digest::plain_digest;
-use crate::identity::Identifier;
+use crate::identity::{Identifier, IdentifierType};
 use crate::limits::ORDER_IDENTIFIERS_MAX;
-use crate::record::{Conversion, Trust};
+use crate::record::{flags, Conversion, Trust};
+use crate::state::controls::promo_key;
 use crate::Id;
 
 /// What one side, server or browser, said of an order.
@@ -18,6 +21,8 @@ pub struct Content {
     pub currency: Box<str>,
     /// The click the report names.
     pub click_id: Option<Id>,
+    /// The promotion code, as [`promo_key`] digests it.
+    pub promo_code: Option<Id>,
     /// Identifiers over all reports of that side, the strongest first. They never make one
     /// report contradict another.
     pub identifiers: Vec<Identifier>,
@@ -28,6 +33,8 @@ pub struct Content {
 pub struct Evidence {
     /// The clicks that are named, the server's first.
     pub named_clicks: Vec<Id>,
+    /// The promotion codes used, the server's first, as [`promo_key`] digests them.
+    pub promo_codes: Vec<Id>,
     /// The identifiers, the strongest first.
     pub identifiers: Vec<Identifier>,
 }
@@ -37,12 +44,19 @@ impl Evidence {
         let mut evidence = Self::default();
         for report in reports {
             evidence.named_clicks.extend(report.click_id);
+            evidence.promo_codes.extend(report.promo_code);
             evidence.identifiers.extend_from_slice(&report.identifiers);
         }
         evidence.named_clicks.dedup();
+        evidence.promo_codes.dedup();
         evidence.identifiers.sort_unstable();
         evidence.identifiers.dedup();
         evidence
+    }
+
+    /// Whether it rests on nothing.
+    pub fn is_empty(&self) -> bool {
+        self.named_clicks.is_empty() && self.promo_codes.is_empty() && self.identifiers.is_empty()
     }
 }
 
@@ -61,6 +75,7 @@ impl Content {
             amount_minor: report.money.amount_minor,
             currency: report.money.currency.into(),
             click_id: report.click_id,
+            promo_code: report.promo_code.and_then(promo_key),
             identifiers: Vec::new(),
         }
     }
@@ -118,16 +133,16 @@ impl Order {
         content.map_or((0, ""), |content| (content.amount_minor, &content.currency))
     }
 
-    /// What every report says.
-    pub fn evidence(&self) -> Evidence {
-        Evidence::of([&self.server, &self.browser].into_iter().flatten())
-    }
-
-    /// What the server says, if the browser says something as well: whoever can guess an order's
-    /// number can report it from a browser, so that must not move what servers' evidence gives.
-    pub fn server_evidence(&self) -> Option<Evidence> {
-        self.browser.as_ref()?;
-        Some(Evidence::of(self.server.iter()))
+    /// What a decision may rest on: what servers reported, or with the trust of browsers what
+    /// anyone did. Without consent no identifier counts; a click that is named and a code that
+    /// is used are no identifiers.
+    pub fn evidence(&self, trust: Trust) -> Evidence {
+        let browser = self.browser.as_ref().filter(|_| trust == Trust::Browser);
+        let mut evidence = Evidence::of(self.server.iter().chain(browser));
+        if self.flags & flags::CONSENT_DENIED != 0 {
+            evidence.identifiers.clear();
+        }
+        evidence
     }
 
     /// Adds identifiers of a report; returns whether any was new and kept.
@@ -143,5 +158,30 @@ impl Order {
         content.identifiers.dedup();
         content.identifiers.truncate(ORDER_IDENTIFIERS_MAX);
         content.identifiers != before
+    }
+
+    /// All identifiers that later evidence may reach it by, the clicks it names among them.
+    pub fn concerns(&self) -> Vec<Identifier> {
+        let evidence = self.evidence(Trust::Browser);
+        let as_click = |digest| Identifier { kind: IdentifierType::Click, digest };
+        let named = evidence.named_clicks.into_iter().map(as_click);
+        evidence.identifiers.into_iter().chain(named).collect()
+    }
+
+    /// Whether any report names one of some identifiers.
+    pub fn names(&self, identifiers: &BTreeSet<Identifier>) -> bool {
+        let contents = [&self.server, &self.browser].into_iter().flatten();
+        contents.flat_map(|content| &content.identifiers).any(|key| identifiers.contains(key))
+    }
+
+    /// Forgets identifiers that were erased; returns whether any was there.
+    pub fn forget(&mut self, is_erased: impl Fn(&Identifier) -> bool) -> bool {
+        let mut forgot = false;
+        for content in [&mut self.server, &mut self.browser].into_iter().flatten() {
+            let before = content.identifiers.len();
+            content.identifiers.retain(|identifier| !is_erased(identifier));
+            forgot |= content.identifiers.len() < before;
+        }
+        forgot
     }
 }

@@ -15,8 +15,8 @@ fn reason(result: &Result) -> Option<String> {
 #[test]
 fn one_live_click_too_many_evicts_the_one_that_expires_first() {
     let mut world = World::with(Limits { clicks_live_max: 2, ..Limits::default() });
-    world.push(head(101, T0).claim(T0 - 5).click(3, &[(VISITOR, 4)]));
-    world.push(head(102, T0).claim(T0 - 9).click(5, &[(VISITOR, 6)]));
+    world.push(head(101, T0).claim(T0 - 5_000).click(3, &[(VISITOR, 4)]));
+    world.push(head(102, T0).claim(T0 - 9_000).click(5, &[(VISITOR, 6)]));
     let kept = world.push(head(1, T0).sale(&sale(1).click(102)));
     assert_eq!(kept.decision().2, Some(5));
     world.push(head(103, T0).click(7, &[]));
@@ -34,7 +34,8 @@ fn the_oldest_of_too_many_gone_clicks_is_forgotten() {
     let limits = Limits { clicks_live_max: 1, clicks_gone_max: 2, ..Limits::default() };
     let mut world = World::with(limits);
     for n in 0..4 {
-        world.at(T0 + n).push(head(100 + n, T0 + n).click(3, &[]));
+        let now = T0 + 1000 * n;
+        world.at(now).push(head(100 + n, now).click(3, &[]));
     }
     for (click, expected) in [(100, "click_unknown"), (101, "click_evicted")] {
         let result = world.push(head(click + 900, T0).sale(&sale(click).click(click)));
@@ -65,7 +66,8 @@ fn an_identifier_is_dropped_once_its_last_sighting_has_aged() {
     world.push(head(1, T0).identify(&[(VISITOR, 4)]));
     let again = T0 + 80 * DAY;
     world.at(again).push(head(2, again).identify(&[(VISITOR, 4)]));
-    let end = again + 90 * DAY + IDENTIFIER_GRACE_MS;
+    // Days are looked at whole, and the one it was last seen in is not over.
+    let end = (again / DAY + 1) * DAY + 90 * DAY + IDENTIFIER_GRACE_MS;
     world.at(end - 1).push(head(3, end - 1).control("x", 1, 1, &[]));
     assert_eq!(identifiers(&world), 1);
     world.at(end).push(head(4, end).control("x", 1, 1, &[]));

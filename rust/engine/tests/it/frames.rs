@@ -10,7 +10,7 @@ use proptest::prelude::*;
 fn every_kind() -> Vec<Vec<u8>> {
     let page = array([1.into(), "https://a.example/".into(), 0.into(), identifiers(&[]), nils(3)]);
     let decision = array(["approve".into(), bin(id(5)), Value::Map(vec![])]);
-    let erasure = array(["person".into(), identifiers(&[(1, 2)])]);
+    let erasure = array(["person".into(), true.into(), false.into(), identifiers(&[(1, 2)])]);
     let list = Value::Array(vec![Value::from(true), Value::from(-70_000), Value::Nil]);
     vec![
         head(1, T0).click(3, &[(VISITOR, 4)]),

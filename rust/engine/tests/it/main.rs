@@ -10,7 +10,6 @@ mod attribution;
 mod bounds;
 mod common;
 mod frames;
-mod oracle;
 mod orders;
 mod replay;
 mod snapshots;

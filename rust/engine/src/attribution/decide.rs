@@ -1,0 +1,227 @@
+//! One attempt at a decision: what is found, what may earn, who has the credit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::award::award;
+use super::candidate::{Candidate, CandidateOutcome, Origin, Verdict};
+use super::rules::{Rules, TouchClass};
+use super::{explain, Credit, Decision, Pass, Reason};
+use crate::identity::graph::{Moment, Resolution};
+use crate::identity::{Identifier, IdentifierType};
+use crate::limits::CLAIM_SKEW_MAX_MS;
+use crate::record::flags;
+use crate::state::brand::{Brand, Gone};
+use crate::state::clicks::Click;
+use crate::state::controls::PromoCode;
+use crate::state::orders::{Evidence, Order};
+use crate::Id;
+
+/// An attempt at a decision, on the evidence of one pass.
+pub(super) struct Case<'a> {
+    brand: &'a Brand,
+    order: &'a Order,
+    pub(super) pass: Pass<'a>,
+    moment: Moment,
+    pub(super) rules: Rules,
+    pub(super) resolution: Resolution,
+    /// What was found, in the order of explanations.
+    pub(super) candidates: Vec<Candidate>,
+    /// Who has the credit, the earliest touch first.
+    pub(super) credits: Vec<Credit>,
+    promo_code: Option<&'a PromoCode>,
+    named_unknown: bool,
+    evicted: bool,
+    expired: bool,
+}
+
+impl<'a> Case<'a> {
+    /// Finds the candidates, and gives the credit to nobody.
+    pub(super) fn find(brand: &'a Brand, order: &'a Order, pass: Pass<'a>, moment: Moment) -> Self {
+        let rules = brand.controls.rules(order.program);
+        let starts = starts(brand, order, pass.evidence);
+        let mut case = Self {
+            brand,
+            order,
+            pass,
+            moment,
+            rules,
+            resolution: brand.graph.resolve(&starts, moment, &rules.traversal(pass.links)),
+            candidates: Vec::new(),
+            credits: Vec::new(),
+            promo_code: None,
+            named_unknown: false,
+            evicted: false,
+            expired: false,
+        };
+        case.consider_coupons();
+        for click_id in &pass.evidence.named_clicks {
+            case.consider_named(click_id);
+        }
+        case.consider_reached();
+        case.candidates.sort_by_key(Candidate::place);
+        case
+    }
+
+    /// Finds the candidates and gives the credit.
+    pub(super) fn decide(
+        brand: &'a Brand,
+        order: &'a Order,
+        pass: Pass<'a>,
+        moment: Moment,
+    ) -> Self {
+        let mut case = Self::find(brand, order, pass, moment);
+        case.credits = award(&case.rules, &pass.evidence.named_clicks, &mut case.candidates);
+        case
+    }
+
+    /// The decision. `wider` found what only lesser evidence leads to.
+    pub(super) fn finish(self, conversion_id: Id, wider: Option<&Case<'_>>) -> Decision {
+        let partners: BTreeSet<u64> = self.candidates.iter().map(|c| c.partner).collect();
+        let partners: Vec<u64> = partners.into_iter().collect();
+        let Order { program, event_type, .. } = *self.order;
+        let config_hash =
+            self.brand.controls.config_hash(program, event_type, self.promo_code, &partners);
+        let reason = self.credits.is_empty().then(|| self.reason());
+        let explain = explain::encode(&self, wider, conversion_id, &config_hash);
+        Decision { credits: self.credits, reason, explain, config_hash }
+    }
+
+    /// The owners of the promo codes used, up to the first that may earn.
+    fn consider_coupons(&mut self) {
+        for key in &self.pass.evidence.promo_codes {
+            let found = self.brand.controls.promo_code(self.order.program, key);
+            let Some((code, owner)) = found.and_then(|code| Some((code, code.owner.as_ref()?)))
+            else {
+                continue;
+            };
+            let verdict = self.verdict_of_partner(owner.partner);
+            let touch_ms = self.order.occurred_ms;
+            self.promo_code = Some(code);
+            self.candidates.push(Candidate::coupon(owner.partner, touch_ms, verdict));
+            if verdict == Verdict::Eligible {
+                return;
+            }
+        }
+    }
+
+    fn consider_named(&mut self, click_id: &Id) {
+        let Some(click) = self.brand.click(click_id) else {
+            self.named_unknown |= !self.note_gone(click_id);
+            return;
+        };
+        let verdict = if click.program == self.order.program {
+            self.judge(&click, CLAIM_SKEW_MAX_MS)
+        } else {
+            Verdict::Out(CandidateOutcome::OtherProgram, 0)
+        };
+        // A late click must give the reason that it gave before it arrived.
+        self.named_unknown |= matches!(
+            verdict,
+            Verdict::Out(CandidateOutcome::OtherProgram | CandidateOutcome::Late, _)
+        );
+        self.candidates.push(Candidate::of_click(&click, Origin::Named, verdict));
+    }
+
+    /// Whether a click was known once; if so, why it is no longer counts as found.
+    fn note_gone(&mut self, click_id: &Id) -> bool {
+        match self.brand.gone.get(click_id) {
+            Some(Gone::Evicted) => self.evicted = true,
+            Some(Gone::Expired) => self.expired = true,
+            // As if it had never been.
+            Some(Gone::Erased) | None => return false,
+        }
+        true
+    }
+
+    fn consider_reached(&mut self) {
+        let named: BTreeSet<Option<Id>> = self.candidates.iter().map(|c| c.click_id).collect();
+        let mut found: BTreeMap<Id, Candidate> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for (place, member) in self.resolution.members.iter().enumerate() {
+            let key = member.key;
+            if key.kind == IdentifierType::Click && self.brand.click(&key.digest).is_none() {
+                gone.push(key.digest);
+            }
+            self.evicted |= self.brand.has_lost(member, Gone::Evicted);
+            self.expired |= self.brand.has_lost(member, Gone::Expired);
+            for click in self.brand.clicks_under(member) {
+                let is_new = !named.contains(&Some(click.id)) && !found.contains_key(&click.id);
+                if is_new && click.program == self.order.program {
+                    let verdict = self.judge(&click, 0);
+                    let origin = Origin::Member(place);
+                    found.insert(click.id, Candidate::of_click(&click, origin, verdict));
+                }
+            }
+        }
+        for click_id in gone {
+            self.note_gone(&click_id);
+        }
+        self.candidates.extend(found.into_values());
+    }
+
+    /// What a click of the program is worth by itself. What arrived late is not looked into: it
+    /// must not change the reason of a decision that was made without it.
+    fn judge(&self, click: &Click, skew_ms: u64) -> Verdict {
+        let Moment { occurred_ms, known_ms } = self.moment;
+        let event_window_ms = self.brand.controls.event_window_ms(self.order.event_type);
+        let window_ms = self.rules.window_ms(TouchClass::of_click(click.flags), event_window_ms);
+        let end_ms = click.touch_ms.saturating_add(window_ms);
+        let latest_ms = occurred_ms.saturating_add(skew_ms);
+        if click.accept_ms > known_ms {
+            Verdict::Out(CandidateOutcome::Late, click.accept_ms - known_ms)
+        } else if end_ms <= occurred_ms {
+            Verdict::Out(CandidateOutcome::OutsideWindow, occurred_ms - end_ms + 1)
+        } else if click.touch_ms > latest_ms {
+            Verdict::Out(CandidateOutcome::AfterConversion, click.touch_ms - latest_ms)
+        } else {
+            self.verdict_of_partner(click.partner)
+        }
+    }
+
+    fn verdict_of_partner(&self, partner: u64) -> Verdict {
+        if self.brand.controls.is_active(self.order.program, partner) {
+            Verdict::Eligible
+        } else {
+            Verdict::Out(CandidateOutcome::PartnerInactive, 0)
+        }
+    }
+
+    /// Why there is no credit. Late touches have no say.
+    fn reason(&self) -> Reason {
+        let any = |outcome| self.candidates.iter().any(|c| c.outcome == outcome);
+        let holds = |reason: &Reason| match reason {
+            Reason::ConsentDenied => self.order.flags & flags::CONSENT_DENIED != 0,
+            Reason::PartnerInactive => any(CandidateOutcome::PartnerInactive),
+            Reason::OutsideWindow => self.expired || any(CandidateOutcome::OutsideWindow),
+            Reason::ClickEvicted => self.evicted,
+            Reason::ClickUnknown => self.named_unknown,
+            Reason::Hub => !self.resolution.hubs.is_empty(),
+            Reason::NoTouch => {
+                self.resolution.is_known
+                    || any(CandidateOutcome::AfterConversion)
+                    || any(CandidateOutcome::OutrankedByClass)
+            }
+            Reason::NoIdentifierKnown => true,
+        };
+        Reason::ALL.into_iter().find(holds).unwrap_or(Reason::NoIdentifierKnown)
+    }
+
+    /// Of a conversion without credit the touch that came closest, the newest of equals.
+    pub(super) fn nearest_miss(&self) -> Option<&Candidate> {
+        let candidates = self.candidates.iter().filter(|_| self.credits.is_empty());
+        candidates.min_by_key(|candidate| candidate.nearness())
+    }
+}
+
+/// The identifiers a walk begins with: those reported, the clicks named, and whom these are under.
+/// Without consent a click that is named counts for itself alone.
+fn starts(brand: &Brand, order: &Order, evidence: &Evidence) -> Vec<Identifier> {
+    let mut starts = evidence.identifiers.clone();
+    if order.flags & flags::CONSENT_DENIED == 0 {
+        for click_id in &evidence.named_clicks {
+            starts.push(Identifier { kind: IdentifierType::Click, digest: *click_id });
+            starts.extend(brand.owner_of(click_id));
+        }
+    }
+    starts
+}

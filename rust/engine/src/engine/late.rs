@@ -1,0 +1,78 @@
+//! Evidence that arrives after the decisions it concerns.
+
+use std::collections::BTreeSet;
+
+use super::apply::Step;
+use super::outcomes::Table;
+use super::Context;
+use crate::attribution::{decide_known, known_ms};
+use crate::identity::graph::{Moment, Traversal, Walk};
+use crate::identity::Identifier;
+use crate::limits::{ACCEPT_AHEAD_MAX_MS, HOPS_MAX, MEMBERS_MAX, REVISITED_ORDERS_MAX};
+use crate::record::{Record, Trust};
+use crate::Id;
+
+impl Step<'_> {
+    /// Looks again at young orders that an event may concern. One that was accepted by the time
+    /// evidence counts for an order has it decided again; one that only claims to have happened
+    /// before is reported if it would have changed the decision.
+    pub(super) fn revisit(
+        &mut self,
+        record: &Record<'_>,
+        seen: &[Identifier],
+        except: Option<Id>,
+        at: Context<'_>,
+    ) {
+        let claims_past = at.occurred_ms.min(at.accept_ms);
+        if !self.brand.waiting.is_any_since(claims_past.saturating_sub(ACCEPT_AHEAD_MAX_MS)) {
+            return;
+        }
+        for conversion_id in self.concerned(seen, except, at) {
+            let Some(order) = self.brand.orders.get(&conversion_id) else { continue };
+            if at.accept_ms <= known_ms(order) {
+                self.revise(conversion_id, record, None);
+            } else if at.occurred_ms <= order.occurred_ms {
+                self.report_late(conversion_id, record, at);
+            }
+        }
+    }
+
+    /// Young orders reached from identifiers.
+    fn concerned(&self, seen: &[Identifier], except: Option<Id>, at: Context<'_>) -> BTreeSet<Id> {
+        let rules = Traversal {
+            members_max: MEMBERS_MAX,
+            hops_max: HOPS_MAX,
+            ..Traversal::new(Trust::Browser)
+        };
+        let moment = Moment { occurred_ms: at.occurred_ms.min(at.accept_ms), known_ms: u64::MAX };
+        let mut starts = seen.to_vec();
+        starts.sort_unstable();
+        let mut walk = Walk::default();
+        self.brand.graph.walk(&starts, moment, &rules, &mut walk);
+        let orders = walk.met().flat_map(|(_, key)| {
+            self.brand.waiting.of(&key).take(REVISITED_ORDERS_MAX).collect::<Vec<Id>>()
+        });
+        orders.filter(|id| Some(*id) != except).take(REVISITED_ORDERS_MAX).collect()
+    }
+
+    fn report_late(&mut self, conversion_id: Id, record: &Record<'_>, at: Context<'_>) {
+        let Some(order) = self.brand.orders.get(&conversion_id) else { return };
+        let before = decide_known(self.brand, conversion_id, order, at.accept_ms - 1);
+        let after = decide_known(self.brand, conversion_id, order, at.accept_ms);
+        if before.credits == after.credits {
+            return;
+        }
+        self.outcomes.row(Table::LateEvidence, self.chain, Some(at.bytes), |row| {
+            row.array(7);
+            row.bin(&record.event_id);
+            row.bin(&conversion_id);
+            row.uint(record.brand);
+            row.uint(at.accept_ms);
+            row.uint(record.kind() as u64);
+            row.array(after.credits.len());
+            for credit in &after.credits {
+                row.uint(credit.partner);
+            }
+        });
+    }
+}
