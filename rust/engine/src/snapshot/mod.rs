@@ -2,8 +2,10 @@
 //!
 //! Little endian: magic `HWSNAP\0\0`, version u16, partition u16, position (two u64), engine
 //! time u64, chain digest (32 bytes), producers, then the brands in order of their numbers, each
-//! a section with its length, and a BLAKE2b-256 of everything before it. Every list is sorted;
-//! what follows from the rest (orders of expiry) is left out and rebuilt.
+//! a section with its length, and a CRC-32C of everything before it: it tells damage, and the
+//! ledger's manifest has a digest of the whole file. Graph and clicks are written as the rows they
+//! are, numbers and free rows included; every other list is sorted. What follows from the rest
+//! (orders of expiry) is left out and rebuilt.
 
 mod bytes;
 mod controls;
@@ -31,8 +33,8 @@ use bytes::{Input, Output};
 
 const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
 /// The version this build writes and reads.
-pub const VERSION: u16 = 1;
-const CHECKSUM_BYTES: usize = 32;
+pub const VERSION: u16 = 2;
+const CHECKSUM_BYTES: usize = 4;
 
 /// What a snapshot holds of one brand, shared with the engine until it changes.
 #[derive(Clone, Debug)]
@@ -105,8 +107,8 @@ impl SnapshotView {
             out.u64(*number);
             out.section(|out| section::write(out, brand));
         }
-        let checksum = checksum(&out.bytes);
-        out.raw(&checksum);
+        let checksum = crc32c::crc32c(&out.bytes);
+        out.raw(&checksum.to_le_bytes());
         out.bytes
     }
 }
@@ -121,15 +123,6 @@ fn write_producer(out: &mut Output, number: u64, producer: &Producer) {
     }
 }
 
-fn checksum(bytes: &[u8]) -> Digest {
-    let hash = blake2b_simd::Params::new().hash_length(CHECKSUM_BYTES).hash(bytes);
-    let mut digest = [0; CHECKSUM_BYTES];
-    for (to, from) in digest.iter_mut().zip(hash.as_bytes()) {
-        *to = *from;
-    }
-    digest
-}
-
 /// Reads a snapshot.
 ///
 /// # Errors
@@ -137,7 +130,7 @@ fn checksum(bytes: &[u8]) -> Digest {
 pub fn decode(partition: u16, bytes: &[u8]) -> Result<SnapshotView, Error> {
     let damaged = Error::Snapshot("damaged");
     let (content, sum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(damaged.clone())?;
-    if checksum(content) != *sum {
+    if crc32c::crc32c(content) != u32::from_le_bytes(*sum) {
         return Err(damaged);
     }
     let mut input = Input::new(content);

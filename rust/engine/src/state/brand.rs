@@ -99,9 +99,10 @@ impl Brand {
 
     /// Links a click id that is an identifier of the graph to the one its click is under.
     fn tie(&mut self, key: &Identifier) {
-        let Some(row) = self.clicks.find(&key.digest).filter(|_| self.graph.contains(key)) else {
+        if !self.graph.contains(key) {
             return;
-        };
+        }
+        let Some(row) = self.clicks.find(&key.digest) else { return };
         let (Some(click), Some(owner)) = (self.clicks.at(row), self.owner(row)) else { return };
         let trust = self.clicks.row(row).map_or(Trust::Browser, ClickRow::trust);
         let both = [*key, owner].into_iter();

@@ -120,7 +120,7 @@ fn an_unknown_named_click_leaves_the_credit_to_the_identifiers() {
     let mut world = clicked();
     let result = world.push(head(1, T0).sale(&sale(1).click(999).by(VISITOR, 4)));
     assert_eq!(result.decision(), credited(3));
-    let result = world.push(head(2, T0).sale(&sale(2).click(999).by(VISITOR, 5)));
+    let result = world.push(head(2, T0).sale(&sale(2).click(998).by(VISITOR, 5)));
     assert_eq!(result.decision(), refused("click_unknown"));
 }
 

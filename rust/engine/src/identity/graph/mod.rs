@@ -200,7 +200,12 @@ impl Graph {
         is_older: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         let mut clicks = self.store.clicks_of(row).to_vec();
-        clicks.insert(clicks.partition_point(|other| is_older(*other)), click);
+        // As a rule the newest click is the newest: one look instead of several.
+        let at = match clicks.last() {
+            Some(newest) if !is_older(*newest) => clicks.partition_point(|other| is_older(*other)),
+            _ => clicks.len(),
+        };
+        clicks.insert(at, click);
         let excess = clicks.len().saturating_sub(crate::limits::NODE_CLICKS_MAX);
         let gone = clicks.drain(..excess).next();
         self.store.set_clicks(row, &clicks);
