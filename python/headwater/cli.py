@@ -42,9 +42,14 @@ def _load(**options: Any) -> config.Config:
     try:
         return config.load(options)
     except ConfigError as error:
-        for fault in error.faults:
-            typer.echo(f"headwater: {fault}", err=True)
-        raise typer.Exit(2) from None
+        _refuse(error)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    """Say every fault of what was asked."""
+    for fault in error.faults:
+        typer.echo(f"headwater: {fault}", err=True)
+    raise typer.Exit(2)
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -224,6 +229,49 @@ def verify(data: Data = None) -> None:
         raise typer.Exit(run_verify(settings))
     except HeadwaterError as error:
         _fail(error)
+
+
+@app.command()
+def simulate(
+    program: Annotated[str, typer.Option(help="Code of the program.")],
+    since: Annotated[
+        str,
+        typer.Option(metavar="T", help="Conversions accepted since: RFC 3339, or 30d, 12h ago."),
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A changed rule; may be given again."),
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Further changed rules.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="T", help="... and before.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what moved, a row a partner.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Replay the archive under changed rules: whose credit would move. Changes nothing."""
+    from headwater.ops.simulate import run_simulate
+
+    settings = _load(data=data)
+    changes = [*(set_ or ()), *(more or ())]
+    try:
+        code = run_simulate(
+            settings,
+            program=program,
+            since=since,
+            until=until,
+            changes=changes,
+            as_json=as_json,
+            csv=csv,
+        )
+    except ConfigError as error:
+        _refuse(error)
+    except HeadwaterError as error:
+        _fail(error)
+    raise typer.Exit(code)
 
 
 @app.command()

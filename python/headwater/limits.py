@@ -204,3 +204,7 @@ RESTART_PAUSE_MS_MAX: Final = 5000
 MATCHER_START_MS: Final = 10_000
 # A role that ran this long starts again with the shortest pause.
 RESTART_FORGIVE_MS: Final = 2000
+
+# ---- Simulation ----------------------------------------------------------------------------
+# Conversions compared at once: each takes about 500 bytes.
+SIMULATED_CONVERSIONS_MAX: Final = 2_000_000

@@ -88,27 +88,30 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:200]
 
 
-def open_ledger(url: str) -> Ledger:
+def open_ledger(url: str, *, read_only: bool = False) -> Ledger:
     """Open the database at a SQLAlchemy URL and bring its schema up to this version's.
 
-    The folder of an SQLite file is made. Raises SchemaMismatch when the schema is newer, or
-    neither whole nor absent; LedgerError when the database cannot be opened.
+    The folder of an SQLite file is made. With `read_only` nothing is: the database is there in
+    this version's schema, and every write is refused. Raises SchemaMismatch when the schema is
+    newer, or neither whole nor absent; LedgerError when the database cannot be opened.
     """
     target = sa.make_url(url)
     if target.get_backend_name() != "sqlite":
         raise LedgerError("only SQLite ledgers are supported")
     if target.database and target.database != ":memory:":
+        if read_only and not Path(target.database).is_file():
+            raise LedgerError(f"there is no ledger at {target.database}")
         Path(target.database).parent.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(_sqlite_engine(target))
+    ledger = Ledger(_sqlite_engine(target, read_only=read_only))
     try:
-        _migrate(ledger)
+        _migrate(ledger, read_only=read_only)
     except BaseException:
         ledger.close()
         raise
     return ledger
 
 
-def _sqlite_engine(url: sa.URL) -> sa.Engine:
+def _sqlite_engine(url: sa.URL, *, read_only: bool) -> sa.Engine:
     engine = sa.create_engine(
         url,
         # The driver's own transaction handling would commit before DDL and begin too late.
@@ -132,6 +135,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
             f"wal_autocheckpoint = {limits.SQLITE_CHECKPOINT_PAGES}",
             # A WAL grown by a long read shrinks again at the next checkpoint.
             f"journal_size_limit = {limits.SQLITE_WAL_BYTES_KEPT}",
+            f"query_only = {int(read_only)}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -145,11 +149,13 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _migrate(ledger: Ledger) -> None:
+def _migrate(ledger: Ledger, *, read_only: bool) -> None:
     """Run the missing revisions in one transaction, under the writer's lock."""
     with ledger.read() as connection:
         if current_version(connection) == SCHEMA_VERSION and not missing_parts(connection):
             return
+    if read_only:
+        raise SchemaMismatch("the ledger's schema is of another version: start the system once")
     # Alembic costs a tenth of a second to import, and is needed once in a ledger's life.
     from headwater.ledger.migrations.upgrade import upgrade
 

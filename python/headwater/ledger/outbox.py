@@ -224,3 +224,21 @@ def published_objects(
 
 def _unpacked(value: bytes | None) -> dict[str, Any] | None:
     return None if value is None else msgpack.unpackb(value)
+
+
+def control_before(ledger: Ledger, kind: str, number: int, revision: int | None) -> bytes | None:
+    """The control record of an object that was committed last before a revision of it, or last
+    of all; None when there is none.
+    """
+    columns = config_outbox.c
+    statement = (
+        sa.select(columns.control)
+        .where(columns.object == kind, columns.number == number, columns.committed)
+        .order_by(columns.revision.desc())
+        .limit(1)
+    )
+    if revision is not None:
+        statement = statement.where(columns.revision < revision)
+    with ledger.read() as connection:
+        found: bytes | None = connection.scalar(statement)
+        return found

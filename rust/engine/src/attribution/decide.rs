@@ -28,7 +28,7 @@ pub(super) struct Case<'a> {
     pub(super) candidates: Vec<Candidate>,
     /// Who has the credit, the earliest touch first.
     pub(super) credits: Vec<Credit>,
-    promo_code: Option<&'a PromoCode>,
+    promo_codes: Vec<&'a PromoCode>,
     named_unknown: bool,
     evicted: bool,
     expired: bool,
@@ -38,7 +38,7 @@ impl<'a> Case<'a> {
     /// Finds the candidates, and gives the credit to nobody.
     pub(super) fn find(brand: &'a Brand, order: &'a Order, pass: Pass<'a>, moment: Moment) -> Self {
         let rules = brand.controls.rules(order.program);
-        let starts = starts(brand, order, pass.evidence);
+        let starts = starts(brand, order, pass.evidence, moment.known_ms);
         let mut case = Self {
             brand,
             order,
@@ -48,7 +48,7 @@ impl<'a> Case<'a> {
             resolution: brand.graph.resolve(&starts, moment, &rules.traversal(pass.links)),
             candidates: Vec::new(),
             credits: Vec::new(),
-            promo_code: None,
+            promo_codes: Vec::new(),
             named_unknown: false,
             evicted: false,
             expired: false,
@@ -80,7 +80,7 @@ impl<'a> Case<'a> {
         let partners: Vec<u64> = partners.into_iter().collect();
         let Order { program, event_type, .. } = *self.order;
         let config_hash =
-            self.brand.controls.config_hash(program, event_type, self.promo_code, &partners);
+            self.brand.controls.config_hash(program, event_type, &self.promo_codes, &partners);
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
         Decision { credits: self.credits, reason, explain, config_hash }
@@ -96,7 +96,7 @@ impl<'a> Case<'a> {
             };
             let verdict = self.verdict_of_partner(owner.partner);
             let touch_ms = self.order.occurred_ms;
-            self.promo_code = Some(code);
+            self.promo_codes.push(code);
             self.candidates.push(Candidate::coupon(owner.partner, touch_ms, verdict));
             if verdict == Verdict::Eligible {
                 return;
@@ -214,13 +214,14 @@ impl<'a> Case<'a> {
 }
 
 /// The identifiers a walk begins with: those reported, the clicks named, and whom these are under.
-/// Without consent a click that is named counts for itself alone.
-fn starts(brand: &Brand, order: &Order, evidence: &Evidence) -> Vec<Identifier> {
+/// Without consent a click that is named counts for itself alone; one that came late leads nowhere.
+fn starts(brand: &Brand, order: &Order, evidence: &Evidence, known_ms: u64) -> Vec<Identifier> {
     let mut starts = evidence.identifiers.clone();
     if order.flags & flags::CONSENT_DENIED == 0 {
+        let is_late = |id| brand.click(id).is_some_and(|click| click.accept_ms > known_ms);
         for click_id in &evidence.named_clicks {
             starts.push(Identifier { kind: IdentifierType::Click, digest: *click_id });
-            starts.extend(brand.owner_of(click_id));
+            starts.extend(brand.owner_of(click_id).filter(|_| !is_late(click_id)));
         }
     }
     starts

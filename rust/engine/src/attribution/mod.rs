@@ -124,7 +124,7 @@ fn passes<'a>(server: &'a Evidence, all: &'a Evidence) -> (Vec<Pass<'a>>, Pass<'
         }
         for links in [Trust::Server, Trust::Browser] {
             let is_same = |other: &Pass<'a>| {
-                let same_links = other.links == links || evidence.identifiers.is_empty();
+                let same_links = other.links == links || !evidence.names_anything();
                 other.evidence == evidence && same_links
             };
             if !passes.iter().any(is_same) {

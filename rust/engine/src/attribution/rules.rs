@@ -299,3 +299,108 @@ fn class_order(mut reader: Reader<'_>) -> Option<ClassOrder> {
     }
     ClassOrder::new(&classes).filter(|_| classes.len() == count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msgpack::Writer;
+
+    /// The rules of a map with one member.
+    fn with(name: &str, write: impl FnOnce(&mut Writer)) -> Rules {
+        let mut writer = Writer::new();
+        writer.map(1);
+        writer.str(name);
+        write(&mut writer);
+        Rules::read(&writer.bytes)
+    }
+
+    fn with_uint(name: &str, value: u64) -> Rules {
+        with(name, |writer| writer.uint(value))
+    }
+
+    #[test]
+    fn nothing_and_what_is_no_map_give_the_defaults() {
+        for value in [&[][..], &[0xc0], &[0x80], &[0x93, 1, 2, 3], &[0x81, 0xa1]] {
+            assert_eq!(Rules::read(value), Rules::default());
+        }
+        let rules = Rules::default();
+        assert_eq!(rules.position_ppm.iter().sum::<u64>(), SHARE_PPM);
+        assert_eq!(rules.class_order.as_slice(), TouchClass::ALL);
+    }
+
+    #[test]
+    fn every_member_is_taken() {
+        for model in Model::ALL {
+            assert_eq!(with("model", |writer| writer.str(model.code())).model, model);
+        }
+        assert_eq!(with_uint("half_life_ms", 9).half_life_ms, 9);
+        assert_eq!(with_uint("window_ms", 9).click_window_ms, 9);
+        assert_eq!(with_uint("soft_click_window_ms", 9).soft_click_window_ms, Some(9));
+        assert_eq!(with_uint("impression_window_ms", 9).impression_window_ms, 9);
+        assert!(!with("explicit_click", |writer| writer.str("candidate")).named_click_wins);
+        let latest = |value| with("per_partner_latest", |writer| writer.bool(value));
+        assert_eq!(latest(true).per_partner_latest, Some(true));
+        assert_eq!(latest(false).per_partner_latest, Some(false));
+        let isolate = with("on_conflict", |writer| writer.str("isolate"));
+        assert_eq!(isolate.traversal(Trust::Browser).on_conflict, OnConflict::Isolate);
+    }
+
+    #[test]
+    fn sizes_of_walks_are_taken_to_their_bounds_and_not_past_them() {
+        let defaults = Rules::default();
+        for (name, max, size) in [
+            ("members_max", MEMBERS_MAX, (|rules| rules.members_max) as fn(Rules) -> usize),
+            ("hops_max", HOPS_MAX, |rules| rules.hops_max),
+            ("neighbours_max", NEIGHBOURS_MAX, |rules| rules.neighbours_max),
+        ] {
+            let of = |value: usize| size(with_uint(name, value as u64));
+            assert_eq!((of(1), of(max)), (1, max), "{name}");
+            assert_eq!((of(0), of(max + 1)), (size(defaults), size(defaults)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_window_too_long_counts_as_the_longest() {
+        for name in ["window_ms", "soft_click_window_ms", "impression_window_ms"] {
+            for (value, expected) in
+                [(WINDOW_MAX_MS, WINDOW_MAX_MS), (WINDOW_MAX_MS + 1, WINDOW_MAX_MS)]
+            {
+                let rules = with_uint(name, value);
+                let windows = [
+                    rules.click_window_ms,
+                    rules.soft_click_window_ms.unwrap_or(0),
+                    rules.impression_window_ms,
+                ];
+                assert!(windows.contains(&expected), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_valid_counts_as_missing() {
+        let wrong = [
+            with("model", |writer| writer.str("best_click")),
+            with("model", |writer| writer.uint(1)),
+            with_uint("half_life_ms", 0),
+            with("window_ms", |writer| writer.int(-5)),
+            with("soft_click_window_ms", Writer::nil),
+            with("explicit_click", |writer| writer.str("loses")),
+            with("per_partner_latest", |writer| writer.uint(1)),
+            with("on_conflict", |writer| writer.bool(true)),
+            with("members_max", |writer| writer.str("64")),
+        ];
+        for rules in wrong {
+            assert_eq!(rules, Rules::default());
+        }
+        let position = |parts: &[u64]| {
+            with("position_ppm", |writer| {
+                writer.array(parts.len());
+                parts.iter().for_each(|part| writer.uint(*part));
+            })
+        };
+        assert_eq!(position(&[1, 2, SHARE_PPM - 3]).position_ppm, [1, 2, SHARE_PPM - 3]);
+        for parts in [&[SHARE_PPM][..], &[1, 2, SHARE_PPM - 4], &[u64::MAX, 1, SHARE_PPM], &[]] {
+            assert_eq!(position(parts), Rules::default());
+        }
+    }
+}

@@ -54,9 +54,14 @@ impl Evidence {
         evidence
     }
 
+    /// Whether it names anything that a walk can begin with.
+    pub fn names_anything(&self) -> bool {
+        !self.named_clicks.is_empty() || !self.identifiers.is_empty()
+    }
+
     /// Whether it rests on nothing.
     pub fn is_empty(&self) -> bool {
-        self.named_clicks.is_empty() && self.promo_codes.is_empty() && self.identifiers.is_empty()
+        !self.names_anything() && self.promo_codes.is_empty()
     }
 }
 

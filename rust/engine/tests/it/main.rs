@@ -7,9 +7,16 @@
 )]
 
 mod attribution;
+mod attribution_classes;
+mod attribution_controls;
+mod attribution_explained;
+mod attribution_oracle;
+mod attribution_shared;
+mod attribution_trust;
 mod bounds;
 mod common;
 mod frames;
+mod models;
 mod orders;
 mod replay;
 mod snapshots;

@@ -222,19 +222,20 @@ impl Controls {
         self.promo_codes.get(&number)
     }
 
-    /// Digest of the values in force for a decision: the program's, the event type's, that of
-    /// the promo code used, and the enrolments of the partners that were candidates.
+    /// Digest of the values in force for a decision: the program's, the event type's, those
+    /// of the promo codes used, and the enrolments of the partners that were candidates.
     pub fn config_hash(
         &self,
         program: u64,
         event_type: u64,
-        promo_code: Option<&PromoCode>,
+        promo_codes: &[&PromoCode],
         partners: &[u64],
     ) -> Id {
         let terms = self.programs.get(&program).map_or(&ABSENT, |program| &program.digest);
         let kind = self.event_types.get(&event_type).map_or(&ABSENT, |kind| &kind.digest);
-        let code = promo_code.map_or(&ABSENT, |code| &code.digest);
-        let mut parts: Vec<&[u8]> = vec![terms, kind, code];
+        let mut parts: Vec<&[u8]> = vec![terms, kind];
+        parts.extend(promo_codes.iter().map(|code| code.digest.as_slice()));
+        parts.push(&ABSENT);
         for partner in partners {
             let enrolment = self.enrolments.get(&(program, *partner));
             parts.push(enrolment.map_or(&ABSENT, |enrolment| &enrolment.digest));

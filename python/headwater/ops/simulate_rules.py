@@ -1,0 +1,236 @@
+"""What `headwater simulate` is asked to change: `KEY=VALUE` texts as members of control values.
+
+Pure: nothing is read or written. Every fault is found, not the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NamedTuple
+
+from headwater import clock, limits
+from headwater.errors import ConfigError
+
+MODELS: Final = ("last_click", "first_click", "linear", "position", "time_decay")
+CLASSES: Final = ("exclusive_coupon", "click", "soft_click", "impression")
+SHARE_PPM: Final = 1_000_000
+DAY_S: Final = 86_400
+
+# What a program may have; the management API refuses the same.
+_MEMBERS_MAX: Final = 256
+_HOPS_MAX: Final = 16
+_NEIGHBOURS_MAX: Final = 48
+_SECONDS: Final = range(limits.CLICK_WINDOW_S_MIN, limits.CLICK_WINDOW_S_MAX + 1)
+# Longer texts are no numbers of this table, and would cost time to read.
+_NUMBER_CHARACTERS_MAX: Final = 20
+_UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
+_DURATION: Final = re.compile(r"(\d{1,9})([dhms])", re.ASCII)
+# Milliseconds of a time that every part of the system can hold.
+_TIME_MS: Final = range(1 << 48)
+
+Members = Mapping[str, Any]
+
+
+class Rules(NamedTuple):
+    """Members that replace those of the control values in force."""
+
+    program: Members
+    event_types: Mapping[str, Members]
+    """By the event type's code."""
+
+
+class Span(NamedTuple):
+    """Conversions accepted from `since_ms` on and before `until_ms` are compared."""
+
+    since_ms: int
+    until_ms: int
+
+
+# ---- Values --------------------------------------------------------------------------------
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("true or false")
+    return text == "true"
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > _NUMBER_CHARACTERS_MAX:
+            raise ValueError(f"a whole number from {low} to {high}")
+        if not low <= int(text) <= high:
+            raise ValueError(f"from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _decimal(text: str) -> Decimal:
+    """A plain decimal number: no sign, no exponent."""
+    if len(text) > _NUMBER_CHARACTERS_MAX or not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        raise ValueError("a number such as 30 or 0.5")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("a number such as 30 or 0.5") from None
+
+
+def _milliseconds(unit_s: int) -> Callable[[str], int]:
+    """A duration in units of so many seconds; whole seconds, within a window's bounds."""
+
+    def parse(text: str) -> int:
+        seconds = _decimal(text) * unit_s
+        if seconds != int(seconds):
+            raise ValueError("comes to no whole number of seconds")
+        if int(seconds) not in _SECONDS:
+            raise ValueError(f"from {_SECONDS[0]} to {_SECONDS[-1]} seconds")
+        return int(seconds) * 1000
+
+    return parse
+
+
+def _position(text: str) -> list[int]:
+    """`40/20/40` in percent, or three parts per million."""
+    parts = [_decimal(part.strip()) for part in re.split("[/,]", text)]
+    if len(parts) != 3:
+        raise ValueError("three shares: first, middle, last")
+    if sum(parts) == 100:
+        parts = [part * (SHARE_PPM // 100) for part in parts]
+    if sum(parts) != SHARE_PPM:
+        raise ValueError(f"the shares add up to 100, or to {SHARE_PPM}")
+    if any(part != int(part) for part in parts):
+        raise ValueError("a share is a whole number of parts per million")
+    return [int(part) for part in parts]
+
+
+def _class_order(text: str) -> list[str]:
+    classes = [part.strip() for part in text.split(",")]
+    if len(set(classes)) < len(classes):
+        raise ValueError("a class is named twice")
+    if not set(classes) <= set(CLASSES):
+        raise ValueError(f"some of {', '.join(CLASSES)}, by commas")
+    return classes
+
+
+_SECONDS_VALUE: Final = _milliseconds(1)
+_DAYS_VALUE: Final = _milliseconds(DAY_S)
+# The key, the member of the control value it sets, and how its text is read.
+KEYS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "model": ("model", _one_of(*MODELS)),
+    "position": ("position_ppm", _position),
+    "half_life_days": ("half_life_ms", _DAYS_VALUE),
+    "half_life_seconds": ("half_life_ms", _SECONDS_VALUE),
+    "class_order": ("class_order", _class_order),
+    "click_window_days": ("window_ms", _DAYS_VALUE),
+    "click_window_seconds": ("window_ms", _SECONDS_VALUE),
+    "soft_click_window_seconds": ("soft_click_window_ms", _SECONDS_VALUE),
+    "impression_window_seconds": ("impression_window_ms", _SECONDS_VALUE),
+    "explicit_click": ("explicit_click", _one_of("wins", "candidate")),
+    "on_conflict": ("on_conflict", _one_of("last_auth", "isolate")),
+    "per_partner_latest": ("per_partner_latest", _boolean),
+    "members_max": ("members_max", _whole(1, _MEMBERS_MAX)),
+    "hops_max": ("hops_max", _whole(1, _HOPS_MAX)),
+    "neighbours_max": ("neighbours_max", _whole(1, _NEIGHBOURS_MAX)),
+}
+# Members an event type has of its own; `KEY:EVENT=VALUE` sets them.
+_OF_EVENT_TYPES: Final = frozenset({"window_ms"})
+
+
+# ---- The whole -----------------------------------------------------------------------------
+
+
+def parse_rules(settings: Sequence[str], event_codes: Sequence[str] = ()) -> Rules:
+    """The members that `KEY=VALUE` and `KEY:EVENT=VALUE` texts set.
+
+    `event_codes` are those of the program. Raises ConfigError with every fault; then none holds.
+    """
+    faults: list[str] = []
+    program: dict[str, Any] = {}
+    event_types: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        key, colon, event = name.strip().partition(":")
+        try:
+            if not equals:
+                raise ValueError("KEY=VALUE is needed")
+            if key not in KEYS:
+                raise ValueError(f"unknown; the keys are {', '.join(KEYS)}")
+            member, parse = KEYS[key]
+            if colon and member not in _OF_EVENT_TYPES:
+                raise ValueError("an event type has no such rule")
+            if colon and event not in event_codes:
+                raise ValueError(f"the program has no event type {event!r}")
+            into = event_types.setdefault(event, {}) if colon else program
+            value = parse(text.strip())
+            if member in into:
+                raise ValueError("set twice")
+            into[member] = value
+        except ValueError as error:
+            faults.append(f"--set {name.strip()}: {error}")
+    if not settings:
+        faults.append("--set: at least one KEY=VALUE is needed")
+    if faults:
+        raise ConfigError(faults)
+    return Rules(program, event_types)
+
+
+def parse_span(since: str, until: str | None, now_ms: int) -> Span:
+    """The span between two times, each RFC 3339 or a duration before now such as 30d or 12h.
+
+    Without `until` it has no end. Raises ConfigError with every fault.
+    """
+    faults: list[str] = []
+
+    def moment(option: str, text: str) -> int:
+        try:
+            return parse_moment(text, now_ms)
+        except ValueError as error:
+            faults.append(f"{option}: {error}")
+            return 0
+
+    since_ms = moment("--since", since)
+    until_ms = _TIME_MS.stop if until is None else moment("--until", until)
+    if not faults and until_ms <= since_ms:
+        faults.append("--until: not after --since")
+    if faults:
+        raise ConfigError(faults)
+    return Span(since_ms, until_ms)
+
+
+def parse_moment(text: str, now_ms: int) -> int:
+    """Milliseconds of an RFC 3339 time, or of now less a duration. Raises ValueError."""
+    duration = _DURATION.fullmatch(text)
+    if duration:
+        at_ms = max(now_ms - int(duration[1]) * _UNITS_MS[duration[2]], 0)
+    else:
+        try:
+            at_ms = clock.parse_iso_ms(text)
+        except (ValueError, OverflowError):
+            raise ValueError(
+                "an RFC 3339 time with an offset, or a duration such as 30d or 12h"
+            ) from None
+    if at_ms not in _TIME_MS:
+        raise ValueError("out of range")
+    return at_ms
+
+
+def idle_members(rules: Rules, model: str) -> list[str]:
+    """Keys' members that decide nothing under `model`, the model in force with the change."""
+    needed = {"position_ppm": "position", "half_life_ms": "time_decay"}
+    return [
+        f"{member} counts only under the model {needs}, and the model is {model}"
+        for member, needs in needed.items()
+        if member in rules.program and model != needs
+    ]
