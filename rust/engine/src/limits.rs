@@ -89,6 +89,10 @@ pub const ENROLMENTS_MAX: usize = 4_000_000;
 /// not applied.
 pub const PROMO_CODES_MAX: usize = 1_000_000;
 
+/// Former versions kept of each object of the configuration, for decisions that are made again by
+/// the terms of their time. Of more changes than that the oldest kept stands for those before.
+pub const FORMER_VERSIONS_MAX: usize = 16;
+
 /// Live neighbours an identifier may have; with one more it is a hub, neither read nor crossed.
 pub const NEIGHBOURS_MAX: usize = 48;
 /// Clicks kept at one identifier; the newest are kept.

@@ -37,7 +37,7 @@ pub(super) struct Case<'a> {
 impl<'a> Case<'a> {
     /// Finds the candidates, and gives the credit to nobody.
     pub(super) fn find(brand: &'a Brand, order: &'a Order, pass: Pass<'a>, moment: Moment) -> Self {
-        let rules = brand.controls.rules(order.program);
+        let rules = brand.controls.rules(order.program, order.config_revision);
         let starts = starts(brand, order, pass.evidence, moment.known_ms);
         let mut case = Self {
             brand,
@@ -78,9 +78,14 @@ impl<'a> Case<'a> {
     pub(super) fn finish(self, conversion_id: Id, wider: Option<&Case<'_>>) -> Decision {
         let partners: BTreeSet<u64> = self.candidates.iter().map(|c| c.partner).collect();
         let partners: Vec<u64> = partners.into_iter().collect();
-        let Order { program, event_type, .. } = *self.order;
-        let config_hash =
-            self.brand.controls.config_hash(program, event_type, &self.promo_codes, &partners);
+        let Order { program, event_type, config_revision, .. } = *self.order;
+        let config_hash = self.brand.controls.config_hash(
+            program,
+            event_type,
+            &self.promo_codes,
+            &partners,
+            config_revision,
+        );
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
         Decision { credits: self.credits, reason, explain, config_hash }
@@ -88,8 +93,9 @@ impl<'a> Case<'a> {
 
     /// The owners of the promo codes used, up to the first that may earn.
     fn consider_coupons(&mut self) {
+        let Order { program, config_revision, .. } = *self.order;
         for key in &self.pass.evidence.promo_codes {
-            let found = self.brand.controls.promo_code(self.order.program, key);
+            let found = self.brand.controls.promo_code(program, key, config_revision);
             let Some((code, owner)) = found.and_then(|code| Some((code, code.owner.as_ref()?)))
             else {
                 continue;
@@ -163,7 +169,8 @@ impl<'a> Case<'a> {
     /// must not change the reason of a decision that was made without it.
     fn judge(&self, click: &Click, skew_ms: u64) -> Verdict {
         let Moment { occurred_ms, known_ms } = self.moment;
-        let event_window_ms = self.brand.controls.event_window_ms(self.order.event_type);
+        let Order { event_type, config_revision, .. } = *self.order;
+        let event_window_ms = self.brand.controls.event_window_ms(event_type, config_revision);
         let window_ms = self.rules.window_ms(TouchClass::of_click(click.flags), event_window_ms);
         let end_ms = click.touch_ms.saturating_add(window_ms);
         let latest_ms = occurred_ms.saturating_add(skew_ms);
@@ -179,7 +186,8 @@ impl<'a> Case<'a> {
     }
 
     fn verdict_of_partner(&self, partner: u64) -> Verdict {
-        if self.brand.controls.is_active(self.order.program, partner) {
+        let Order { program, config_revision, .. } = *self.order;
+        if self.brand.controls.is_active(program, partner, config_revision) {
             Verdict::Eligible
         } else {
             Verdict::Out(CandidateOutcome::PartnerInactive, 0)

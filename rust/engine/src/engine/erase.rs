@@ -68,8 +68,7 @@ fn person(brand: &Brand, named: &[Identifier], force: bool, at: Context<'_>) -> 
         key.kind != IdentifierType::Customer
             && brand.graph.neighbours_at(key, moment).iter().any(is_foreign_customer)
     };
-    let (shared, identifiers) =
-        members.iter().copied().partition(|key| !force && is_shared(key));
+    let (shared, identifiers) = members.iter().copied().partition(|key| !force && is_shared(key));
     let (hubs, cut) = (answer.hubs, answer.cut);
     Forgotten { identifiers, shared, hubs, cut, ..Forgotten::default() }
 }

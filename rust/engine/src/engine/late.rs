@@ -57,7 +57,7 @@ impl Step<'_> {
 
     fn report_late(&mut self, conversion_id: Id, record: &Record<'_>, at: Context<'_>) {
         let Some(order) = self.brand.orders.get(&conversion_id) else { return };
-        let before = decide_known(self.brand, conversion_id, order, at.accept_ms - 1);
+        let before = decide_known(self.brand, conversion_id, order, at.accept_ms.saturating_sub(1));
         let after = decide_known(self.brand, conversion_id, order, at.accept_ms);
         if before.credits == after.credits {
             return;

@@ -65,6 +65,7 @@ impl Step<'_> {
             line: report.line.into(),
             accept_ms: at.accept_ms,
             occurred_ms: at.occurred_ms,
+            config_revision: self.brand.controls.revision,
             flags: report.flags,
             server: None,
             browser: None,
@@ -89,12 +90,7 @@ impl Step<'_> {
 
     /// Decides again, at the time of the first report, and says so if anything changed. `report`
     /// is the report that gave rise to it, if one did.
-    pub(super) fn revise(
-        &mut self,
-        conversion_id: Id,
-        record: &Record<'_>,
-        report: Option<&[u8]>,
-    ) {
+    pub(super) fn revise(&mut self, conversion_id: Id, record: &Record<'_>, report: Option<&[u8]>) {
         let Some(order) = self.brand.orders.get(&conversion_id) else { return };
         let decision = decide(self.brand, conversion_id, order);
         let print = fingerprint(order, &decision);

@@ -4,82 +4,120 @@ use super::bytes::{Input, Output};
 use crate::attribution::rules::{ClassOrder, Model, Rules, TouchClass};
 use crate::error::Error;
 use crate::identity::graph::OnConflict;
-use crate::state::controls::{Controls, Enrolment, EventType, Owner, Program, PromoCode};
+use crate::state::controls::{
+    Controls, Enrolment, EventType, Owner, Program, PromoCode, Revised, Versions,
+};
 
 const DAMAGED: Error = Error::Snapshot("damaged");
 
 pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
+    out.u64(controls.revision);
     out.count(controls.programs.len());
-    for (number, program) in &controls.programs {
+    for (number, versions) in &controls.programs {
         out.u64(*number);
-        out.u64(program.revision);
-        write_rules(out, &program.rules);
-        out.raw(&program.digest);
+        write_versions(out, versions, |out, program| {
+            write_rules(out, &program.rules);
+            out.raw(&program.digest);
+        });
     }
     out.count(controls.event_types().len());
-    for (number, kind) in controls.event_types() {
+    for (number, versions) in controls.event_types() {
         out.u64(*number);
-        out.u64(kind.revision);
-        out.optional(kind.program, Output::u64);
-        out.optional(kind.window_ms, Output::u64);
-        out.raw(&kind.digest);
+        write_versions(out, versions, |out, kind| {
+            out.optional(kind.program, Output::u64);
+            out.optional(kind.window_ms, Output::u64);
+            out.raw(&kind.digest);
+        });
     }
     out.count(controls.enrolments.len());
-    for ((program, partner), enrolment) in &controls.enrolments {
+    for ((program, partner), versions) in &controls.enrolments {
         out.u64(*program);
         out.u64(*partner);
-        out.u64(enrolment.number);
-        out.u64(enrolment.revision);
-        out.u8(u8::from(enrolment.active));
-        out.raw(&enrolment.digest);
+        write_versions(out, versions, |out, enrolment| {
+            out.u64(enrolment.number);
+            out.u8(u8::from(enrolment.active));
+            out.raw(&enrolment.digest);
+        });
     }
     out.count(controls.promo_codes().len());
-    for (number, code) in controls.promo_codes() {
+    for (number, versions) in controls.promo_codes() {
         out.u64(*number);
-        out.u64(code.revision);
-        out.optional(code.owner.as_ref(), |out, owner| {
-            out.u64(owner.program);
-            out.u64(owner.partner);
-            out.raw(&owner.key);
-            out.u8(u8::from(owner.active));
+        write_versions(out, versions, |out, code| {
+            out.optional(code.owner.as_ref(), write_owner);
+            out.raw(&code.digest);
         });
-        out.raw(&code.digest);
     }
 }
 
 pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
     let mut controls = Controls::default();
+    controls.revision = input.u64()?;
     for _ in 0..input.count()? {
-        let (number, revision) = (input.u64()?, input.u64()?);
-        let rules = read_rules(input)?;
-        controls.programs.insert(number, Program { revision, rules, digest: input.array()? });
+        let number = input.u64()?;
+        let versions = read_versions(input, |input, revision| {
+            Ok(Program { revision, rules: read_rules(input)?, digest: input.array()? })
+        })?;
+        controls.programs.insert(number, versions);
     }
     for _ in 0..input.count()? {
         let number = input.u64()?;
-        let kind = EventType {
-            revision: input.u64()?,
-            program: input.optional(Input::u64)?,
-            window_ms: input.optional(Input::u64)?,
-            digest: input.array()?,
-        };
-        controls.put_event_type(number, kind);
+        let versions = read_versions(input, |input, revision| {
+            let program = input.optional(Input::u64)?;
+            let window_ms = input.optional(Input::u64)?;
+            Ok(EventType { revision, program, window_ms, digest: input.array()? })
+        })?;
+        controls.restore_event_type(number, versions);
     }
     for _ in 0..input.count()? {
         let pair = (input.u64()?, input.u64()?);
-        let enrolment = Enrolment {
-            number: input.u64()?,
-            revision: input.u64()?,
-            active: read_bool(input)?,
-            digest: input.array()?,
-        };
-        controls.enrolments.insert(pair, enrolment);
+        let versions = read_versions(input, |input, revision| {
+            let (number, active) = (input.u64()?, read_bool(input)?);
+            Ok(Enrolment { number, revision, active, digest: input.array()? })
+        })?;
+        controls.enrolments.insert(pair, versions);
     }
     for _ in 0..input.count()? {
-        let (number, revision) = (input.u64()?, input.u64()?);
-        let owner = input.optional(read_owner)?;
-        controls.put_promo_code(number, PromoCode { revision, owner, digest: input.array()? });
+        let number = input.u64()?;
+        let versions = read_versions(input, |input, revision| {
+            let owner = input.optional(read_owner)?;
+            Ok(PromoCode { revision, owner, digest: input.array()? })
+        })?;
+        controls.restore_promo_code(number, versions);
     }
     Ok(controls)
+}
+
+fn write_versions<T: Revised>(
+    out: &mut Output,
+    versions: &Versions<T>,
+    write_one: impl Fn(&mut Output, &T),
+) {
+    out.u8(u8::from(versions.is_cut()));
+    out.count(versions.all().len());
+    for version in versions.all() {
+        out.u64(version.revision());
+        write_one(out, version);
+    }
+}
+
+fn read_versions<T: Revised>(
+    input: &mut Input<'_>,
+    read_one: impl Fn(&mut Input<'_>, u64) -> Result<T, Error>,
+) -> Result<Versions<T>, Error> {
+    let is_cut = read_bool(input)?;
+    let mut versions = Vec::new();
+    for _ in 0..input.count()? {
+        let revision = input.u64()?;
+        versions.push(read_one(input, revision)?);
+    }
+    Versions::of(versions, is_cut).ok_or(DAMAGED)
+}
+
+fn write_owner(out: &mut Output, owner: &Owner) {
+    out.u64(owner.program);
+    out.u64(owner.partner);
+    out.raw(&owner.key);
+    out.u8(u8::from(owner.active));
 }
 
 fn read_owner(input: &mut Input<'_>) -> Result<Owner, Error> {

@@ -119,6 +119,7 @@ fn write_order(out: &mut Output, order: &Order) {
     out.str(&order.line);
     out.u64(order.accept_ms);
     out.u64(order.occurred_ms);
+    out.u64(order.config_revision);
     out.u64(order.flags);
     out.optional(order.server.as_ref(), write_content);
     out.optional(order.browser.as_ref(), write_content);
@@ -134,6 +135,7 @@ fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
         line: input.str()?.into(),
         accept_ms: input.u64()?,
         occurred_ms: input.u64()?,
+        config_revision: input.u64()?,
         flags: input.u64()?,
         server: input.optional(read_content)?,
         browser: input.optional(read_content)?,

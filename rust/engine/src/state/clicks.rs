@@ -142,9 +142,9 @@ impl Clicks {
 
     /// The row of a click id.
     pub(crate) fn find(&self, id: &Id) -> Option<u32> {
-        self.store.index.find(id.spread(), |row| {
-            self.store.rows.get(row).is_some_and(|click| click.id == *id)
-        })
+        self.store
+            .index
+            .find(id.spread(), |row| self.store.rows.get(row).is_some_and(|click| click.id == *id))
     }
 
     /// A click by its id.

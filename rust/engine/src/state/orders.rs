@@ -111,6 +111,8 @@ pub struct Order {
     pub accept_ms: u64,
     /// When it happened, by the first report, milliseconds; every decision is at this time.
     pub occurred_ms: u64,
+    /// The newest revision of the configuration when it was first decided: its terms count.
+    pub config_revision: u64,
     /// Flags over all reports.
     pub flags: u64,
     /// What the server reported.

@@ -22,10 +22,7 @@ pub struct Waiting {
 
 impl Waiting {
     /// What waits of all orders.
-    pub fn of_orders<'a>(
-        orders: impl Iterator<Item = (&'a Id, &'a Order)>,
-        now_ms: u64,
-    ) -> Self {
+    pub fn of_orders<'a>(orders: impl Iterator<Item = (&'a Id, &'a Order)>, now_ms: u64) -> Self {
         let mut waiting = Self::default();
         for (conversion_id, order) in orders {
             if order.accept_ms.saturating_add(KEPT_MS) > now_ms {

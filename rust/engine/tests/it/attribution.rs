@@ -309,7 +309,8 @@ fn an_identifier_keeps_its_newest_clicks() {
 fn an_erased_identifier_links_nobody() {
     let mut world = clicked();
     world.push(head(300, T0).identify(&[(CUSTOMER, 5), (VISITOR, 4)]));
-    let erasure = array(["identifier".into(), false.into(), false.into(), identifiers(&[(VISITOR, 4)])]);
+    let erasure =
+        array(["identifier".into(), false.into(), false.into(), identifiers(&[(VISITOR, 4)])]);
     assert_eq!(world.push(head(301, T0).record(7, erasure)).rows("erasures").len(), 1);
     let result = world.push(head(1, T0).sale(&sale(1).by(CUSTOMER, 5)));
     assert_eq!(result.decision(), refused("no_touch"));

@@ -20,3 +20,4 @@ mod models;
 mod orders;
 mod replay;
 mod snapshots;
+mod terms;

@@ -145,8 +145,7 @@ fn without_contested(walk: &Walk, joints: Vec<Joint>) -> (Vec<Joint>, Vec<Joint>
             contested.extend([joint.a, joint.b].into_iter().filter(|place| !is_customer(*place)));
         }
     }
-    let is_kept =
-        |joint: &Joint| !contested.contains(&joint.a) && !contested.contains(&joint.b);
+    let is_kept = |joint: &Joint| !contested.contains(&joint.a) && !contested.contains(&joint.b);
     joints.into_iter().partition(is_kept)
 }
 

@@ -105,9 +105,8 @@ impl Store {
 
     /// The ends an identifier keeps of links of one trust.
     fn ends_of_trust(&self, own: u32, trust: Trust) -> impl Iterator<Item = &End> {
-        let is_it = move |end: &&End| {
-            self.links.get(end.link).is_some_and(|row| row.trust() == trust)
-        };
+        let is_it =
+            move |end: &&End| self.links.get(end.link).is_some_and(|row| row.trust() == trust);
         self.ends_of(own).iter().filter(is_it)
     }
 

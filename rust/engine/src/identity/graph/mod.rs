@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use super::{Identifier, IdentifierType};
 use crate::limits::OBSERVATION_IDENTIFIERS_MAX;
 use crate::record::Trust;
-use crate::state::brand::Gone;
 use crate::state::arena::{Arena, Lists};
+use crate::state::brand::Gone;
 use crate::state::cow::CowKey;
 use crate::state::id_index::IdIndex;
 use crate::Id;
@@ -136,7 +136,11 @@ impl Graph {
     pub fn bytes(&self) -> usize {
         let Store { index, nodes, links, ends, clicks, let_go } = &self.store;
         let let_go_bytes = let_go.len() * 4 * size_of::<u32>();
-        index.bytes() + nodes.bytes() + links.bytes() + ends.bytes() + clicks.bytes()
+        index.bytes()
+            + nodes.bytes()
+            + links.bytes()
+            + ends.bytes()
+            + clicks.bytes()
             + let_go_bytes
             + self.checks.bytes()
     }
@@ -176,8 +180,8 @@ impl Graph {
         let (first_known_s, day) = (seconds_of(seen.accept_ms), day_of(seen.at_ms));
         if let Some(row) = self.store.find(&key) {
             let known = self.store.nodes.get(row);
-            let is_news = known
-                .is_some_and(|node| node.last_day < day || first_known_s < node.first_known_s);
+            let is_news =
+                known.is_some_and(|node| node.last_day < day || first_known_s < node.first_known_s);
             if let Some(node) = self.store.nodes.get_mut(row).filter(|_| is_news) {
                 node.last_day = node.last_day.max(day);
                 node.first_known_s = node.first_known_s.min(first_known_s);
@@ -235,9 +239,7 @@ impl Graph {
 
 impl Store {
     fn find(&self, key: &Identifier) -> Option<u32> {
-        self.index.find(key.spread(), |row| {
-            self.nodes.get(row).is_some_and(|node| node.is(key))
-        })
+        self.index.find(key.spread(), |row| self.nodes.get(row).is_some_and(|node| node.is(key)))
     }
 
     fn insert(&mut self, node: Node) -> u32 {

@@ -115,7 +115,12 @@ impl Row for Node {
         }
         out.extend_from_slice(&self.last_day.to_le_bytes());
         out.extend_from_slice(&self.check_day.to_le_bytes());
-        out.extend_from_slice(&[self.kind_and_lost, self.usage as u8, self.ends_len, self.clicks_len]);
+        out.extend_from_slice(&[
+            self.kind_and_lost,
+            self.usage as u8,
+            self.ends_len,
+            self.clicks_len,
+        ]);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {

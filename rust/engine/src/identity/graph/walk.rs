@@ -109,7 +109,8 @@ impl Graph {
     pub(crate) fn neighbours_at(&self, key: &Identifier, at: Moment) -> Vec<Identifier> {
         let rules = Traversal::new(Trust::Browser);
         let question = Question { store: &self.store, at, rules: &rules };
-        let Some((row, own)) = self.store.find(key).and_then(|row| Some((row, self.store.known(row)?)))
+        let Some((row, own)) =
+            self.store.find(key).and_then(|row| Some((row, self.store.known(row)?)))
         else {
             return Vec::new();
         };

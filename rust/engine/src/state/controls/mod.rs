@@ -1,13 +1,16 @@
 //! The configuration the engine decides by: programs, event types, enrolments and promo codes.
 //!
 //! Of two changes of one object the one with the larger revision wins, whatever the order in
-//! which they arrive.
+//! which they arrive. Questions are asked as of a revision: what an object was is kept for a while.
 
 mod promo;
+mod versions;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use promo::{promo_key, Owner, PromoCode};
+pub use versions::{Revised, Versions};
 
 use crate::attribution::rules::{for_members, window, Rules, TouchClass};
 use crate::identity::digest::plain_digest;
@@ -56,18 +59,51 @@ pub struct Enrolment {
     pub digest: Id,
 }
 
+impl EventType {
+    /// Program, window and number, if it has a window of its own.
+    fn place(&self, number: u64) -> Option<(u64, u64, u64)> {
+        self.program.zip(self.window_ms).map(|(program, window_ms)| (program, window_ms, number))
+    }
+}
+
+impl Revised for Program {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Revised for EventType {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Revised for Enrolment {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Revised for PromoCode {
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
 /// All configuration of one brand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Controls {
     /// Programs by number.
-    pub programs: BTreeMap<u64, Program>,
+    pub programs: BTreeMap<u64, Versions<Program>>,
     /// Enrolments by program and partner.
-    pub enrolments: BTreeMap<(u64, u64), Enrolment>,
-    event_types: BTreeMap<u64, EventType>,
-    promo_codes: BTreeMap<u64, PromoCode>,
+    pub enrolments: BTreeMap<(u64, u64), Versions<Enrolment>>,
+    /// The newest revision taken.
+    pub revision: u64,
+    event_types: BTreeMap<u64, Versions<EventType>>,
+    promo_codes: BTreeMap<u64, Versions<PromoCode>>,
     /// Program, window and number of each event type with a window of its own.
     event_windows: BTreeSet<(u64, u64, u64)>,
-    /// Places of the promo codes that are not deleted.
+    /// Places of every kept version of a promo code that may earn.
     codes: BTreeSet<promo::Place>,
 }
 
@@ -110,21 +146,21 @@ impl Controls {
         let Control { object, number, revision, value: bytes } = *control;
         let digest = plain_digest(&[bytes]);
         let value = Value::read(bytes);
-        match object {
+        let is_taken = match object {
             "program" => {
-                let old = self.programs.get(&number).map(|old| old.revision);
-                let is_taken = is_newer(old, revision, self.programs.len(), limits.programs_max);
-                if is_taken {
-                    let program = Program { revision, rules: Rules::read(bytes), digest };
-                    self.programs.insert(number, program);
-                }
-                is_taken
+                let program = Program { revision, rules: Rules::read(bytes), digest };
+                is_newer(
+                    self.programs.get(&number),
+                    revision,
+                    self.programs.len(),
+                    limits.programs_max,
+                ) && self.put_program(number, program)
             }
             "event_type" => {
                 let Value { program, window_ms, .. } = value;
                 let kind = EventType { revision, program, window_ms, digest };
-                let old = self.event_types.get(&number).map(|old| old.revision);
-                is_newer(old, revision, self.event_types.len(), limits.programs_max)
+                let (old, count) = (self.event_types.get(&number), self.event_types.len());
+                is_newer(old, revision, count, limits.programs_max)
                     && self.put_event_type(number, kind)
             }
             "enrolment" => {
@@ -134,74 +170,95 @@ impl Controls {
             }
             "promo_code" => {
                 let code = PromoCode { revision, owner: value.owner(), digest };
-                let old = self.promo_codes.get(&number).map(|old| old.revision);
-                is_newer(old, revision, self.promo_codes.len(), limits.promo_codes_max)
+                let (old, count) = (self.promo_codes.get(&number), self.promo_codes.len());
+                is_newer(old, revision, count, limits.promo_codes_max)
                     && self.put_promo_code(number, code)
             }
             _ => true,
+        };
+        if is_taken {
+            self.revision = self.revision.max(revision);
         }
+        is_taken
     }
 
     /// A deleted enrolment comes without its program and partner: they are looked up.
     fn enrol(&mut self, pair: Option<(u64, u64)>, new: Enrolment, entries_max: usize) -> bool {
         let by_number = || {
-            let found = self.enrolments.iter().find(|(_, old)| old.number == new.number);
+            let is_it =
+                |old: &Versions<Enrolment>| old.now().is_some_and(|old| old.number == new.number);
+            let found = self.enrolments.iter().find(|(_, old)| is_it(old));
             found.map(|(pair, _)| *pair)
         };
         let Some(pair) = pair.or_else(by_number) else { return false };
-        let old = self.enrolments.get(&pair).map(|old| old.revision);
-        let is_taken = is_newer(old, new.revision, self.enrolments.len(), entries_max);
-        if is_taken {
-            self.enrolments.insert(pair, new);
+        let (old, count) = (self.enrolments.get(&pair), self.enrolments.len());
+        is_newer(old, new.revision, count, entries_max) && {
+            put(&mut self.enrolments, pair, new);
+            true
         }
-        is_taken
+    }
+
+    fn put_program(&mut self, number: u64, new: Program) -> bool {
+        put(&mut self.programs, number, new);
+        true
     }
 
     /// Event types by number.
-    pub fn event_types(&self) -> &BTreeMap<u64, EventType> {
+    pub fn event_types(&self) -> &BTreeMap<u64, Versions<EventType>> {
         &self.event_types
     }
 
     /// Promo codes by number, deleted ones included.
-    pub fn promo_codes(&self) -> &BTreeMap<u64, PromoCode> {
+    pub fn promo_codes(&self) -> &BTreeMap<u64, Versions<PromoCode>> {
         &self.promo_codes
     }
 
-    /// Puts an event type in the place of its number's former one; returns true.
-    pub(crate) fn put_event_type(&mut self, number: u64, new: EventType) -> bool {
-        let place = |kind: EventType| kind.program.zip(kind.window_ms).map(|(p, w)| (p, w, number));
-        if let Some(old) = self.event_types.insert(number, new.clone()).and_then(place) {
-            self.event_windows.remove(&old);
+    fn put_event_type(&mut self, number: u64, new: EventType) -> bool {
+        let former = self.event_types.get(&number).and_then(Versions::now);
+        if let Some(place) = former.and_then(|former| former.place(number)) {
+            self.event_windows.remove(&place);
         }
-        self.event_windows.extend(place(new));
+        self.event_windows.extend(new.place(number));
+        put(&mut self.event_types, number, new);
         true
     }
 
-    /// Puts a promo code in the place of its number's former one; returns true.
-    pub(crate) fn put_promo_code(&mut self, number: u64, new: PromoCode) -> bool {
-        let place = new.place(number);
-        let old = self.promo_codes.insert(number, new);
-        if let Some(old) = old.and_then(|old| old.place(number)) {
-            self.codes.remove(&old);
+    fn put_promo_code(&mut self, number: u64, new: PromoCode) -> bool {
+        self.codes.extend(new.place(number));
+        let gone = put(&mut self.promo_codes, number, new);
+        if let Some(place) = gone.and_then(|gone| gone.place(number)) {
+            self.codes.remove(&place);
         }
-        self.codes.extend(place);
         true
     }
 
-    /// The rules of a program; the defaults when it is not known.
-    pub fn rules(&self, program: u64) -> Rules {
-        self.programs.get(&program).map_or_else(Rules::default, |program| program.rules)
+    /// Puts back what a snapshot holds of an event type.
+    pub(crate) fn restore_event_type(&mut self, number: u64, versions: Versions<EventType>) {
+        self.event_windows.extend(versions.now().and_then(|kind| kind.place(number)));
+        self.event_types.insert(number, versions);
     }
 
-    /// The click window of an event type's own, in milliseconds.
-    pub fn event_window_ms(&self, event_type: u64) -> Option<u64> {
-        self.event_types.get(&event_type)?.window_ms
+    /// Puts back what a snapshot holds of a promo code.
+    pub(crate) fn restore_promo_code(&mut self, number: u64, versions: Versions<PromoCode>) {
+        self.codes.extend(versions.all().iter().filter_map(|code| code.place(number)));
+        self.promo_codes.insert(number, versions);
+    }
+
+    /// The rules of a program as of a revision; the defaults when it is not known.
+    pub fn rules(&self, program: u64, revision: u64) -> Rules {
+        let found = self.programs.get(&program).and_then(|versions| versions.at(revision));
+        found.map_or_else(Rules::default, |program| program.rules)
+    }
+
+    /// The click window of an event type's own as of a revision, in milliseconds.
+    pub fn event_window_ms(&self, event_type: u64, revision: u64) -> Option<u64> {
+        self.event_types.get(&event_type)?.at(revision)?.window_ms
     }
 
     /// The longest window in which any touch may earn in a program, over all its event types, in
     /// milliseconds: clicks are kept that long, and a grace.
     pub fn longest_window_ms(&self, program: u64) -> u64 {
-        let rules = self.rules(program);
+        let rules = self.rules(program, self.revision);
         let windows = self.event_windows.range((program, 0, 0)..=(program, u64::MAX, u64::MAX));
         let longest_ms = windows.last().map(|(_, window_ms, _)| *window_ms);
         let of_classes = [TouchClass::Click, TouchClass::SoftClick, TouchClass::Impression]
@@ -209,17 +266,21 @@ impl Controls {
         of_classes.into_iter().max().unwrap_or_default()
     }
 
-    /// Whether a partner's clicks may earn credit; an unknown enrolment may.
-    pub fn is_active(&self, program: u64, partner: u64) -> bool {
-        self.enrolments.get(&(program, partner)).is_none_or(|enrolment| enrolment.active)
+    /// Whether a partner's clicks may earn credit as of a revision; an unknown enrolment may.
+    pub fn is_active(&self, program: u64, partner: u64, revision: u64) -> bool {
+        let enrolment = self.enrolments.get(&(program, partner));
+        enrolment.and_then(|versions| versions.at(revision)).is_none_or(|found| found.active)
     }
 
-    /// The promo code of a program by [`promo_key`]: of several the active one of the largest
-    /// revision. `None` when none is active.
-    pub fn promo_code(&self, program: u64, key: &Id) -> Option<&PromoCode> {
+    /// The promo code of a program by [`promo_key`] as of a revision: of several the active one of
+    /// the largest revision. `None` when none was active.
+    pub fn promo_code(&self, program: u64, key: &Id, revision: u64) -> Option<&PromoCode> {
         let (first, last) = promo::places(program, *key);
-        let number = self.codes.range(first..=last).last()?.number;
-        self.promo_codes.get(&number)
+        let in_force = |place: &promo::Place| {
+            let code = self.promo_codes.get(&place.number)?.at(revision)?;
+            (code.place(place.number).as_ref() == Some(place)).then_some(code)
+        };
+        self.codes.range(first..=last).rev().find_map(in_force)
     }
 
     /// Digest of the values in force for a decision: the program's, the event type's, those
@@ -230,24 +291,52 @@ impl Controls {
         event_type: u64,
         promo_codes: &[&PromoCode],
         partners: &[u64],
+        revision: u64,
     ) -> Id {
-        let terms = self.programs.get(&program).map_or(&ABSENT, |program| &program.digest);
-        let kind = self.event_types.get(&event_type).map_or(&ABSENT, |kind| &kind.digest);
+        let program_terms = at(&self.programs, &program, revision);
+        let kind = at(&self.event_types, &event_type, revision);
+        let terms = program_terms.map_or(&ABSENT, |program| &program.digest);
+        let kind = kind.map_or(&ABSENT, |kind| &kind.digest);
         let mut parts: Vec<&[u8]> = vec![terms, kind];
         parts.extend(promo_codes.iter().map(|code| code.digest.as_slice()));
         parts.push(&ABSENT);
         for partner in partners {
-            let enrolment = self.enrolments.get(&(program, *partner));
+            let enrolment = at(&self.enrolments, &(program, *partner), revision);
             parts.push(enrolment.map_or(&ABSENT, |enrolment| &enrolment.digest));
         }
         plain_digest(&parts)
     }
 }
 
+/// An object as of a revision.
+fn at<'a, K: Ord, T: Revised>(
+    objects: &'a BTreeMap<K, Versions<T>>,
+    key: &K,
+    revision: u64,
+) -> Option<&'a T> {
+    objects.get(key)?.at(revision)
+}
+
+/// Puts a new version of an object in force; returns one that is let go.
+fn put<K: Ord, T: Revised>(objects: &mut BTreeMap<K, Versions<T>>, key: K, new: T) -> Option<T> {
+    match objects.entry(key) {
+        Entry::Vacant(entry) => {
+            entry.insert(Versions::new(new));
+            None
+        }
+        Entry::Occupied(mut entry) => entry.get_mut().put(new),
+    }
+}
+
 /// Whether a change of an object is to be taken: the newest, or the first within the bound.
-fn is_newer(old: Option<u64>, revision: u64, entries: usize, entries_max: usize) -> bool {
-    match old {
-        Some(old) => revision > old,
+fn is_newer<T: Revised>(
+    old: Option<&Versions<T>>,
+    revision: u64,
+    entries: usize,
+    entries_max: usize,
+) -> bool {
+    match old.and_then(Versions::now) {
+        Some(old) => revision > old.revision(),
         None => entries < entries_max,
     }
 }
