@@ -49,8 +49,8 @@ pub const WINDOW_MAX_MS: u64 = 400 * DAY_MS;
 pub const REPORT_DELAY_MAX_MS: u64 = 7 * DAY_MS;
 /// How long a click stays readable after its window: late reports, late frames, skewed claims.
 pub const CLICK_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS + CLAIM_SKEW_MAX_MS;
-/// Live clicks of one brand. At the bound the click that expires first, to the second, is evicted; a
-/// conversion that names it later is answered `click_evicted`.
+/// Live clicks of one brand. At the bound the click that expires first, to the second, is evicted;
+/// a conversion that names it later is answered `click_evicted`.
 pub const CLICKS_LIVE_MAX: usize = 10_000_000;
 /// Ids of clicks that expired or were evicted, kept to say why. The oldest are forgotten
 /// first; a conversion that names a forgotten one is answered `click_unknown`.
