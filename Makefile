@@ -59,6 +59,16 @@ bench: build ## throughput and CPU per event of every part; results in bench/res
 	$(BIN)/python -m pytest bench/micro --benchmark-enable --benchmark-only -q
 	$(BIN)/python -m bench.load.run
 
+target/bench-peers: bench/identity/requirements.txt .venv/.packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade \
+		--target $@ --requirement $<
+	@touch $@
+
+.PHONY: bench-identity
+bench-identity: build target/bench-peers ## the identity graph and what else could hold it
+	PYTHONPATH=target/bench-peers $(BIN)/python -m bench.identity.run
+	cargo run --locked --release --quiet -p headwater-engine --example identity_bench
+
 .PHONY: lock
 lock: ## renew requirements.lock from what is installed
 	(head -1 requirements.lock; $(BIN)/python -m pip freeze \

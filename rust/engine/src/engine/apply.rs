@@ -87,12 +87,13 @@ impl Step<'_> {
             flags: click.flags,
         };
         let may_identify = click.flags & flags::CONSENT_DENIED == 0;
-        let identifiers = click.identifiers.iter().filter(|_| may_identify);
-        let seen = observation(record, identifiers, at);
+        let identifiers = || click.identifiers.iter().filter(|_| may_identify);
+        let seen = observation(record, identifiers(), at);
         self.brand.observe(&seen);
-        let is_visitor = |key: &&Identifier| key.kind == IdentifierType::Visitor;
-        let under = seen.identifiers.iter().find(is_visitor).or(seen.identifiers.first());
-        self.brand.add_click(&live, record.trust, under, self.now_ms, self.limits);
+        // An event that may link nothing is still its visitor's.
+        let visitor = identifiers().find(|key| key.kind == IdentifierType::Visitor);
+        let under = visitor.or_else(|| seen.identifiers.first().copied());
+        self.brand.add_click(&live, record.trust, under.as_ref(), self.now_ms, self.limits);
         let own = Identifier { kind: IdentifierType::Click, digest: record.event_id };
         let touched: Vec<Identifier> = seen.identifiers.iter().copied().chain([own]).collect();
         self.revisit(record, &touched, None, at);

@@ -48,7 +48,8 @@ impl Step<'_> {
         let mut starts = seen.to_vec();
         starts.sort_unstable();
         let mut walk = Walk::default();
-        self.brand.graph.walk(&starts, moment, &rules, &mut walk);
+        let rows: Vec<Option<u32>> = self.brand.graph.rows_of(&starts);
+        self.brand.graph.walk(starts.into_iter().zip(rows), moment, &rules, &mut walk);
         let orders = walk.met().flat_map(|(_, key)| {
             self.brand.waiting.of(&key).take(REVISITED_ORDERS_MAX).collect::<Vec<Id>>()
         });

@@ -15,6 +15,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
+use crate::identity::digest::plain_digest;
 use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPOOL_AGE_MAX_MS};
 use crate::record::frame::{
     claimed_version, decode_frame, frame_header, Frame, FrameHeader, VERSION,
@@ -320,9 +321,17 @@ impl Engine {
             _ => accept_ms,
         };
         let context = Context { accept_ms, occurred_ms, producer, bytes };
-        let brand = self.brands.entry(record.brand).or_default();
+        let new = || Brand::new(seed_of(bytes));
+        let brand = self.brands.entry(record.brand).or_insert_with(new);
         brand.sweep(now_ms, &self.options.limits);
         let mut step = apply::Step { brand, now_ms, limits: &self.options.limits, chain, outcomes };
         step.apply(record, context);
     }
+}
+
+/// A seed that follows from the log and that no caller knows: from the first record of a brand,
+/// which its console wrote.
+fn seed_of(record: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = plain_digest(&[record]);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

@@ -8,7 +8,7 @@ mod phone;
 
 use crate::error::Error;
 use crate::limits::DAY_MS;
-use crate::state::cow::CowKey;
+use crate::state::cow::mix;
 use crate::Id;
 
 /// The types of identifier, the strongest first.
@@ -79,8 +79,10 @@ pub struct Identifier {
     pub digest: Id,
 }
 
-impl CowKey for Identifier {
-    fn spread(&self) -> u64 {
-        self.digest.spread() ^ (self.kind as u64)
+impl Identifier {
+    /// Where the identifier belongs in an index of a seed.
+    #[inline]
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        mix(&self.digest, seed ^ (self.kind as u64) << 56)
     }
 }

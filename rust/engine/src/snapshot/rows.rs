@@ -13,6 +13,7 @@ use crate::state::id_index::IdIndex;
 const DAMAGED: Error = Error::Snapshot("damaged");
 
 pub(super) fn write_graph(out: &mut Output, graph: &Store) {
+    out.u64(graph.seed);
     write_index(out, &graph.index);
     write_arena(out, &graph.nodes);
     write_arena(out, &graph.links);
@@ -27,6 +28,7 @@ pub(super) fn write_graph(out: &mut Output, graph: &Store) {
 
 pub(super) fn read_graph(input: &mut Input<'_>) -> Result<Store, Error> {
     Ok(Store {
+        seed: input.u64()?,
         index: read_index(input)?,
         nodes: read_arena(input)?,
         links: read_arena(input)?,

@@ -8,7 +8,9 @@ use super::controls::Controls;
 use super::due::DueMap;
 use super::orders::Order;
 use super::waiting::Waiting;
-use crate::identity::graph::{Graph, Member, Moment, Observation, Traversal, Walk};
+use crate::identity::graph::{
+    seconds_of, ClicksOf, Graph, Member, Moment, Observation, Traversal, Under, Walk,
+};
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::{
     Limits, CLICK_GRACE_MS, ORDER_AGE_MAX_MS, RECENT_EVENT_AGE_MAX_MS, SWEEP_ROWS_MAX,
@@ -47,6 +49,11 @@ pub struct Brand {
 }
 
 impl Brand {
+    /// A brand without history; `seed` is nothing that outsiders know.
+    pub fn new(seed: u64) -> Self {
+        Self { graph: Graph::new(seed), ..Self::default() }
+    }
+
     /// Drops what has expired by `now_ms`, a bounded part at a time.
     pub fn sweep(&mut self, now_ms: u64, limits: &Limits) {
         for _ in 0..SWEEP_ROWS_MAX {
@@ -73,11 +80,13 @@ impl Brand {
         let window_ms = self.controls.longest_window_ms(click.program);
         let due_ms = click.touch_ms.saturating_add(window_ms).saturating_add(CLICK_GRACE_MS);
         let row = self.clicks.insert(click, trust, due_ms);
-        if let Some(owner) = under.and_then(|key| self.graph.row_of(key)) {
+        if let Some(key) = under {
+            let owner = self.graph.know(key, click.accept_ms, click.touch_ms);
             self.clicks.set_owner(row, owner);
             let clicks = &self.clicks;
             let is_older = |other| clicks.is_before(other, row);
-            if let Some(out) = self.graph.attach(owner, row, is_older) {
+            let second_of = |click| clicks.touch(click).map_or(0, |(ms, _)| seconds_of(ms));
+            if let Some(out) = self.graph.attach(owner, row, is_older, second_of) {
                 self.clicks.set_owner(out, NOBODY);
             }
             self.tie(&Identifier { kind: IdentifierType::Click, digest: click.id });
@@ -138,8 +147,9 @@ impl Brand {
 
     /// The clicks under a member, and, of a click id, the click itself; the newest first.
     pub fn clicks_under(&self, member: &Member) -> Vec<Click> {
-        let under = member.row.map_or(&[][..], |row| self.graph.clicks_of(row));
-        let mut clicks: Vec<Click> = under.iter().filter_map(|row| self.clicks.at(*row)).collect();
+        let under = member.row.map(|row| self.graph.clicks_of(row).newest_first());
+        let rows = under.into_iter().flatten();
+        let mut clicks: Vec<Click> = rows.filter_map(|row| self.clicks.at(row)).collect();
         if member.key.kind == IdentifierType::Click {
             clicks.extend(self.clicks.get(&member.key.digest));
         }
@@ -213,67 +223,115 @@ impl Brand {
         self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
     }
 
-    /// Reads what [`Brand::touches`] is about to read for some identifiers, all at once.
-    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a Identifier> + Clone) {
-        let mut clicks = Vec::new();
-        self.graph.prefetch(keys, &mut clicks);
-        let read = clicks.iter().filter_map(|row| self.clicks.touch(*row));
-        std::hint::black_box(read.map(|(touch_ms, _)| touch_ms).max());
+    /// Finds the rows of many identifiers, and reads ahead what [`Brand::touches`] needs of them.
+    pub fn read_ahead(&self, keys: &[Identifier]) -> Vec<Option<u32>> {
+        let rows = self.graph.rows_of(keys);
+        let mut single = Vec::with_capacity(rows.len());
+        self.graph.read_ahead(&rows, &mut single);
+        let read = single.iter().filter_map(|row| self.clicks.touch(*row));
+        std::hint::black_box(read.fold(0, |read, (touch_ms, _)| read ^ touch_ms));
+        rows
     }
 
-    /// All clicks in a window that belong to some identifiers, the newest first, over all links:
-    /// what a decision starts from, without the decision.
+    /// All clicks in `(at - window, at]` that belong to some identifiers, the newest first to the
+    /// second, over all links: what a decision starts from, without the decision. `rows` are
+    /// those of the identifiers.
     pub fn touches(
         &self,
         starts: &[Identifier],
+        rows: &[Option<u32>],
         at: Moment,
         window_ms: u64,
-        walk: &mut Walk,
-        touches: &mut Vec<(u64, Id)>,
+        found: &mut Found,
     ) {
         let rules = Traversal::new(Trust::Browser);
+        let Found { walk, touches } = found;
         touches.clear();
-        self.graph.walk(starts, at, &rules, walk);
+        self.graph.walk(starts.iter().copied().zip(rows.iter().copied()), at, &rules, walk);
+        let window = Window::new(at.occurred_ms, window_ms);
+        let mut lists = 0;
+        let mut collect = |row, key| lists += usize::from(self.collect(row, key, window, touches));
         if walk.needs_cut() {
             let answer = self.graph.resolve(starts, at, &rules);
-            for member in &answer.members {
-                self.collect(member.row, member.key, at, window_ms, touches);
-            }
+            answer.members.iter().for_each(|member| collect(member.row, member.key));
         } else {
-            for (row, key) in walk.met() {
-                self.collect(row, key, at, window_ms, touches);
-            }
+            walk.met().for_each(|(row, key)| collect(row, key));
         }
-        touches.sort_unstable_by(|a, b| b.cmp(a));
-        touches.dedup();
+        if lists > 1 {
+            touches.sort_unstable_by(|a, b| b.cmp(a));
+            touches.dedup();
+        }
     }
 
+    /// Adds the clicks of one identifier; whether there were any.
     fn collect(
         &self,
         row: Option<u32>,
         key: Identifier,
-        at: Moment,
-        window_ms: u64,
-        touches: &mut Vec<(u64, Id)>,
-    ) {
-        let is_in = |touch_ms: u64| {
-            touch_ms <= at.occurred_ms && at.occurred_ms < touch_ms.saturating_add(window_ms)
-        };
+        window: Window,
+        touches: &mut Vec<(u32, u32)>,
+    ) -> bool {
+        let before = touches.len();
         if key.kind == IdentifierType::Click {
-            let own = self.clicks.find(&key.digest).and_then(|row| self.clicks.touch(row));
-            touches.extend(own.filter(|(touch_ms, _)| is_in(*touch_ms)));
+            let own = self.clicks.find(&key.digest);
+            touches.extend(own.and_then(|click| self.in_window(click, window)));
         }
-        let under = row.map_or(&[][..], |row| self.graph.clicks_of(row));
-        for click in under.iter().rev() {
-            let Some((touch_ms, id)) = self.clicks.touch(*click) else { continue };
-            if touch_ms.saturating_add(window_ms) <= at.occurred_ms {
-                break;
+        match row.map(|row| self.graph.clicks_of(row)) {
+            Some(ClicksOf::One(only)) => touches.extend(self.in_window(only, window)),
+            Some(many @ ClicksOf::Many(_)) => {
+                let ClicksOf::Many(under) = many.between(window.after_ms, window.until_ms) else {
+                    return false;
+                };
+                for Under { touch_s, click } in under.iter().rev() {
+                    if window.surely_holds(*touch_s) {
+                        touches.push((*touch_s, *click));
+                    } else {
+                        touches.extend(self.in_window(*click, window));
+                    }
+                }
             }
-            if is_in(touch_ms) {
-                touches.push((touch_ms, id));
-            }
+            None => {}
         }
+        touches.len() > before
     }
+
+    fn in_window(&self, click: u32, window: Window) -> Option<(u32, u32)> {
+        let (touch_ms, _) = self.clicks.touch(click)?;
+        window.holds(touch_ms).then_some((seconds_of(touch_ms), click))
+    }
+}
+
+/// The times at which a click counts: `(after, until]`.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    after_ms: u64,
+    until_ms: u64,
+    is_open: bool,
+}
+
+impl Window {
+    fn new(until_ms: u64, window_ms: u64) -> Self {
+        let after_ms = until_ms.checked_sub(window_ms);
+        Self { after_ms: after_ms.unwrap_or(0), until_ms, is_open: after_ms.is_none() }
+    }
+
+    fn holds(self, touch_ms: u64) -> bool {
+        touch_ms <= self.until_ms && (self.is_open || touch_ms > self.after_ms)
+    }
+
+    /// Whether all of a second counts.
+    fn surely_holds(self, touch_s: u32) -> bool {
+        let second_ms = u64::from(touch_s) * 1000;
+        second_ms > self.after_ms && second_ms + 999 <= self.until_ms
+    }
+}
+
+/// What a lookup finds; used again and again, it allocates nothing.
+#[derive(Debug, Default)]
+pub struct Found {
+    walk: Walk,
+    /// The second in which each click happened, and its number, the newest first.
+    pub touches: Vec<(u32, u32)>,
 }
 
 fn pop_due<V: Clone>(map: &mut DueMap<V>, now_ms: u64) {

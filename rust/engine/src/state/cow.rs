@@ -22,14 +22,27 @@ pub trait CowKey: Copy + Ord {
 }
 
 impl CowKey for Id {
-    /// The tail of a click id is random and a digest is uniform; the multiplication keeps ids
-    /// that somebody counted up from sharing a bucket.
     fn spread(&self) -> u64 {
-        let [.., a, b, c, d, e, f, g, h] = *self;
-        let bits = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let mixed = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 32)
+        mix(self, 0)
     }
+}
+
+/// Mixes all bits of an id with a seed: both halves multiplied and the product folded. Ids that
+/// somebody counted up spread as well as random ones; with a seed that nobody outside knows,
+/// nobody can choose ids that share a bucket.
+#[inline]
+pub(crate) fn mix(id: &Id, seed: u64) -> u64 {
+    const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *id;
+    let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let high = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
+    let [one, two] = ODD;
+    let product = u128::from(low ^ seed ^ one) * u128::from(high ^ seed.rotate_left(32) ^ two);
+    let [q, r, s, t, u, v, w, x, rest @ ..] = product.to_le_bytes();
+    let folded = u64::from_le_bytes([q, r, s, t, u, v, w, x]) ^ u64::from_le_bytes(rest);
+    // The fold leaves the lowest bits of a counter's ids weak.
+    let mixed = folded.wrapping_mul(one);
+    mixed ^ (mixed >> 29)
 }
 
 type Bucket<K, V> = Vec<(K, V)>;

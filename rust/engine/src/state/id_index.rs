@@ -5,7 +5,7 @@
 //! fit goes to a chained bucket. The rows themselves hold the ids and settle doubts.
 
 use super::arena::Arena;
-use super::chunks::{Chunks, Fields, Row};
+use super::chunks::{at, Chunks, Fields, Row};
 
 const BUCKET_ROWS: usize = 12;
 /// Rows of a bucket, on the mean, before the table grows by one bucket. Buckets not yet split
@@ -85,14 +85,27 @@ impl IdIndex {
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let tag = tag_of(hash);
         let mut bucket = self.buckets.get(self.address(hash))?;
-        loop {
-            for (row, other) in bucket.rows.iter().zip(bucket.tags) {
-                if other == tag && *row != NONE && is_it(*row) {
-                    return Some(*row);
+        // A damaged snapshot must not make a search endless.
+        for _ in 0..=self.chained.rows.len() {
+            let mut same = bucket.places_of(tag);
+            while same != 0 {
+                let row = bucket.rows.get(at(same.trailing_zeros() / 8)).copied().unwrap_or(NONE);
+                if row != NONE && is_it(row) {
+                    return Some(row);
                 }
+                same &= same - 1;
             }
             bucket = self.chained.get(bucket.next)?;
         }
+        None
+    }
+
+    /// The first row whose hash seems to be this one, unseen: what a search is likely to look at.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> Option<u32> {
+        let bucket = self.buckets.get(self.address(hash))?;
+        let same = bucket.places_of(tag_of(hash));
+        bucket.rows.get(at(same.trailing_zeros() / 8)).copied().filter(|row| *row != NONE)
     }
 
     /// Adds a row that is not there. `hash_of` gives the hash of any row that is.
@@ -177,6 +190,18 @@ impl IdIndex {
 }
 
 impl Bucket {
+    /// A bit in the byte of each place whose tag is `tag`, and perhaps in some others above one.
+    #[inline]
+    fn places_of(&self, tag: u8) -> u128 {
+        const ONES: u128 = u128::from_le_bytes([1; 16]);
+        const TOPS: u128 = ONES << 7;
+        const USED: u128 = (1 << (8 * BUCKET_ROWS)) - 1;
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.tags;
+        let tags = u128::from_le_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
+        let differs = tags ^ (ONES * u128::from(tag));
+        differs.wrapping_sub(ONES) & !differs & TOPS & USED
+    }
+
     fn put(&mut self, tag: u8, row: u32) -> bool {
         let Some(free) = self.rows.iter().position(|other| *other == NONE) else { return false };
         if let (Some(place), Some(mark)) = (self.rows.get_mut(free), self.tags.get_mut(free)) {
@@ -197,7 +222,6 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::chunks::at;
     use super::*;
 
     fn hash(key: u16, spread: u64) -> u64 {

@@ -47,6 +47,11 @@ fn joints(question: &Question<'_>, walk: &Walk) -> Vec<Joint> {
         let found = places.binary_search_by_key(&row, |(row, _)| *row).ok()?;
         places.get(found).map(|(_, place)| *place)
     };
+    let hubs: BTreeSet<(u32, Trust)> = places
+        .iter()
+        .flat_map(|(row, _)| [(*row, Trust::Server), (*row, Trust::Browser)])
+        .filter(|(row, trust)| question.is_hub(*row, *trust))
+        .collect();
     let mut joints = Vec::new();
     for (place, met) in walk.met.iter().enumerate() {
         let Some((row, own)) = met.row.and_then(|row| Some((row, question.store.known(row)?)))
@@ -61,8 +66,8 @@ fn joints(question: &Question<'_>, walk: &Walk) -> Vec<Joint> {
             let trust = link.trust();
             let is_usable = link.is_there()
                 && trust <= question.rules.trust
-                && !question.is_hub(row, trust)
-                && !question.is_hub(end.to, trust);
+                && !hubs.contains(&(row, trust))
+                && !hubs.contains(&(end.to, trust));
             if is_usable {
                 let last_ms = link.last.get();
                 joints.push(Joint { a: place, b: other, link: end.link, last_ms, trust });

@@ -8,7 +8,6 @@ use super::rows::{day_of, Node, Use};
 use super::{Graph, Store};
 use crate::identity::Identifier;
 use crate::limits::{DAY_MS, IDENTIFIER_GRACE_MS, SWEEP_ROWS_MAX};
-use crate::state::cow::CowKey;
 
 /// Days an identifier is kept after its links have died, the day it was last seen in included.
 const GRACE_DAYS: u64 = IDENTIFIER_GRACE_MS.div_ceil(DAY_MS) + 1;
@@ -95,7 +94,7 @@ impl Graph {
     /// Forgets an identifier, its links, and which clicks were made under it: these are returned.
     pub(crate) fn forget(&mut self, key: &Identifier) -> Option<Vec<u32>> {
         let row = self.store.find(key)?;
-        let clicks = self.store.clicks_of(row).to_vec();
+        let clicks = self.store.clicks_of(row).newest_first().collect();
         self.store.forget(row);
         Some(clicks)
     }
@@ -109,7 +108,7 @@ impl Graph {
 impl Store {
     fn forget(&mut self, row: u32) {
         let Some(node) = self.known(row) else { return };
-        let hash = node.key().spread();
+        let hash = node.key().hash(self.seed);
         let ends = ends_in(&self.ends, node).to_vec();
         self.index.remove(hash, row);
         self.set_clicks(row, &[]);

@@ -20,12 +20,12 @@ use crate::limits::OBSERVATION_IDENTIFIERS_MAX;
 use crate::record::Trust;
 use crate::state::arena::{Arena, Lists};
 use crate::state::brand::Gone;
-use crate::state::cow::CowKey;
 use crate::state::id_index::IdIndex;
 use crate::Id;
 
 use forget::Checks;
 pub use question::{Hop, Link, Member, Moment, OnConflict, Resolution, Traversal};
+pub(crate) use rows::Under;
 use rows::{day_of, End, LinkRow, Node, Use};
 pub use walk::Walk;
 
@@ -95,11 +95,14 @@ impl Observation {
 /// What a snapshot takes of the graph: everything but the order of expiry, which follows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
+    /// Of the index: not known to whoever sends identifiers, so that none can be chosen to share
+    /// a bucket with others.
+    pub(crate) seed: u64,
     pub(crate) index: IdIndex,
     pub(crate) nodes: Arena<Node>,
     pub(crate) links: Arena<LinkRow>,
     pub(crate) ends: Lists<End>,
-    pub(crate) clicks: Lists<u32>,
+    pub(crate) clicks: Lists<Under>,
     /// Of identifiers that let links go: how many neighbours still keep such a link's other end.
     pub(crate) let_go: BTreeMap<u32, u32>,
 }
@@ -112,6 +115,11 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// A graph that knows nobody, with the seed of its index.
+    pub fn new(seed: u64) -> Self {
+        Self { store: Store { seed, ..Store::default() }, checks: Checks::default() }
+    }
+
     /// Rebuilds the order of expiry from what a snapshot holds.
     pub(crate) fn from_store(store: Store) -> Self {
         let checks = Checks::of(&store);
@@ -134,7 +142,7 @@ impl Graph {
 
     /// Bytes of memory taken, links and lists of clicks included.
     pub fn bytes(&self) -> usize {
-        let Store { index, nodes, links, ends, clicks, let_go } = &self.store;
+        let Store { index, nodes, links, ends, clicks, let_go, .. } = &self.store;
         let let_go_bytes = let_go.len() * 4 * size_of::<u32>();
         index.bytes()
             + nodes.bytes()
@@ -164,7 +172,7 @@ impl Graph {
     pub fn observe(&mut self, seen: &Observation) {
         let mut rows = [0; OBSERVATION_IDENTIFIERS_MAX];
         for (row, key) in rows.iter_mut().zip(&seen.identifiers) {
-            *row = self.see(*key, seen);
+            *row = self.see(*key, seen.accept_ms, seen.at_ms);
         }
         let mut others = rows.get(..seen.identifiers.len()).unwrap_or_default();
         for _ in 0..seen.anchors() {
@@ -176,8 +184,8 @@ impl Graph {
         }
     }
 
-    fn see(&mut self, key: Identifier, seen: &Observation) -> u32 {
-        let (first_known_s, day) = (seconds_of(seen.accept_ms), day_of(seen.at_ms));
+    fn see(&mut self, key: Identifier, accept_ms: u64, at_ms: u64) -> u32 {
+        let (first_known_s, day) = (seconds_of(accept_ms), day_of(at_ms));
         if let Some(row) = self.store.find(&key) {
             let known = self.store.nodes.get(row);
             let is_news =
@@ -195,25 +203,38 @@ impl Graph {
         row
     }
 
+    /// Makes an identifier known that a click is to be under.
+    pub(crate) fn know(&mut self, key: &Identifier, accept_ms: u64, at_ms: u64) -> u32 {
+        self.see(*key, accept_ms, at_ms.min(accept_ms))
+    }
+
     /// Puts a click under an identifier that is known. `is_older` says which other clicks of it
-    /// come before this one. Returns a click that had to leave: the oldest.
+    /// come before this one, `second_of` when a click happened. Returns a click that had to
+    /// leave: the oldest.
     pub(crate) fn attach(
         &mut self,
         row: u32,
         click: u32,
         is_older: impl Fn(u32) -> bool,
+        second_of: impl Fn(u32) -> u32,
     ) -> Option<u32> {
-        let mut clicks = self.store.clicks_of(row).to_vec();
-        // As a rule the newest click is the newest: one look instead of several.
-        let at = match clicks.last() {
-            Some(newest) if !is_older(*newest) => clicks.partition_point(|other| is_older(*other)),
-            _ => clicks.len(),
+        let as_under = |click| Under { touch_s: second_of(click), click };
+        let mut under: Vec<Under> = match self.store.clicks_of(row) {
+            ClicksOf::One(only) => vec![as_under(only)],
+            ClicksOf::Many(under) => under.to_vec(),
         };
-        clicks.insert(at, click);
-        let excess = clicks.len().saturating_sub(crate::limits::NODE_CLICKS_MAX);
-        let gone = clicks.drain(..excess).next();
-        self.store.set_clicks(row, &clicks);
-        gone
+        // As a rule the newest click is the newest: one look instead of several.
+        let at = match under.last() {
+            Some(newest) if !is_older(newest.click) => {
+                under.partition_point(|other| is_older(other.click))
+            }
+            _ => under.len(),
+        };
+        under.insert(at, as_under(click));
+        let excess = under.len().saturating_sub(crate::limits::NODE_CLICKS_MAX);
+        let gone = under.drain(..excess).next();
+        self.store.set_clicks(row, &under);
+        gone.map(|gone| gone.click)
     }
 
     /// Takes a click from under an identifier, which remembers why.
@@ -221,8 +242,12 @@ impl Graph {
         if let Some(node) = self.store.nodes.get_mut(row) {
             node.note_lost(why);
         }
-        let clicks = self.store.clicks_of(row);
-        let rest: Vec<u32> = clicks.iter().copied().filter(|other| *other != click).collect();
+        let rest: Vec<Under> = match self.store.clicks_of(row) {
+            ClicksOf::One(_) => Vec::new(),
+            ClicksOf::Many(under) => {
+                under.iter().copied().filter(|other| other.click != click).collect()
+            }
+        };
         self.store.set_clicks(row, &rest);
     }
 
@@ -232,33 +257,73 @@ impl Graph {
     }
 
     /// The clicks under an identifier, the oldest first.
-    pub(crate) fn clicks_of(&self, row: u32) -> &[u32] {
+    pub(crate) fn clicks_of(&self, row: u32) -> ClicksOf<'_> {
         self.store.clicks_of(row)
+    }
+}
+
+/// The clicks under an identifier. Most identifiers that have any have one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ClicksOf<'a> {
+    One(u32),
+    Many(&'a [Under]),
+}
+
+impl<'a> ClicksOf<'a> {
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(under) => under.len(),
+        }
+    }
+
+    /// Their rows, the newest first.
+    pub(crate) fn newest_first(self) -> impl Iterator<Item = u32> + 'a {
+        let (only, under) = match self {
+            Self::One(only) => (Some(only), &[][..]),
+            Self::Many(under) => (None, under),
+        };
+        only.into_iter().chain(under.iter().rev().map(|under| under.click))
+    }
+
+    /// Those that may lie in `(after, until]`: all that do, and of others only ones that happened
+    /// in the seconds of the two bounds.
+    pub(crate) fn between(self, after_ms: u64, until_ms: u64) -> Self {
+        match self {
+            Self::One(_) => self,
+            Self::Many(under) => {
+                let (after_s, until_s) = (seconds_of(after_ms), seconds_of(until_ms));
+                let from = under.partition_point(|under| under.touch_s < after_s);
+                let to = under.partition_point(|under| under.touch_s <= until_s);
+                Self::Many(under.get(from..to).unwrap_or_default())
+            }
+        }
     }
 }
 
 impl Store {
     fn find(&self, key: &Identifier) -> Option<u32> {
-        self.index.find(key.spread(), |row| self.nodes.get(row).is_some_and(|node| node.is(key)))
+        self.index
+            .find(key.hash(self.seed), |row| self.nodes.get(row).is_some_and(|node| node.is(key)))
     }
 
     fn insert(&mut self, node: Node) -> u32 {
         let row = self.nodes.insert(node);
-        let nodes = &self.nodes;
-        let hash_of = |row| nodes.get(row).map_or(0, |node| node.key().spread());
-        self.index.insert(node.key().spread(), row, hash_of);
+        let (nodes, seed) = (&self.nodes, self.seed);
+        let hash_of = |row| nodes.get(row).map_or(0, |node| node.key().hash(seed));
+        self.index.insert(node.key().hash(seed), row, hash_of);
         row
     }
 
-    fn clicks_of(&self, row: u32) -> &[u32] {
-        let Some(node) = self.nodes.get(row) else { return &[] };
+    fn clicks_of(&self, row: u32) -> ClicksOf<'_> {
+        let Some(node) = self.nodes.get(row) else { return ClicksOf::Many(&[]) };
         match node.clicks_len {
-            1 => std::slice::from_ref(&node.clicks),
-            len => self.clicks.get(node.clicks, usize::from(len)),
+            1 => ClicksOf::One(node.clicks),
+            len => ClicksOf::Many(self.clicks.get(node.clicks, usize::from(len))),
         }
     }
 
-    fn set_clicks(&mut self, row: u32, clicks: &[u32]) {
+    fn set_clicks(&mut self, row: u32, clicks: &[Under]) {
         let Some(node) = self.nodes.get(row) else { return };
         let (place, len) = match node.clicks_len {
             1 => (0, 0),
@@ -267,7 +332,7 @@ impl Store {
         let place = match clicks {
             [only] => {
                 self.clicks.replace(place, len, &[]);
-                *only
+                only.click
             }
             clicks => self.clicks.replace(place, len, clicks),
         };
@@ -279,6 +344,6 @@ impl Store {
 }
 
 /// Whole seconds of a time; the largest stands for all later ones.
-fn seconds_of(ms: u64) -> u32 {
+pub(crate) fn seconds_of(ms: u64) -> u32 {
     u32::try_from(ms / 1000).unwrap_or(u32::MAX)
 }

@@ -1,41 +1,68 @@
 //! Reads ahead for many walks, stage by stage, so that their cache misses overlap.
 //!
 //! A walk is a chain of misses: index, identifier, links and neighbours, clicks. One walk waits
-//! for each in turn; many walks, taken one stage at a time, wait for them together. Nothing is
-//! returned: what counts is that the lines have been read.
+//! for each in turn; many walks, taken one stage at a time, wait for them together. A stage is a
+//! loop of loads that do not depend on each other, which the processor runs side by side.
 
 use std::hint::black_box;
 
-use super::Graph;
+use super::rows::LinkRow;
+use super::{ClicksOf, Graph, Under};
 use crate::identity::Identifier;
-use crate::state::cow::CowKey;
+
+/// Links of one identifier that are read ahead: a hub's are not walked.
+const ENDS_AHEAD_MAX: usize = 8;
+/// Steps from the starts that are read ahead: few walks go further.
+const STEPS_AHEAD: usize = 2;
+/// Clicks of a list in a cache line.
+const UNDER_A_LINE: usize = 64 / size_of::<Under>();
 
 impl Graph {
-    /// Reads what walks from some identifiers are about to read; the clicks under those and
-    /// under their neighbours go to `clicks`.
-    pub(crate) fn prefetch<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a Identifier> + Clone,
-        clicks: &mut Vec<u32>,
-    ) {
+    /// The rows of many identifiers.
+    pub(crate) fn rows_of(&self, keys: &[Identifier]) -> Vec<Option<u32>> {
+        let store = &self.store;
+        let hashes: Vec<u64> = keys.iter().map(|key| key.hash(store.seed)).collect();
+        let mut read: u32 = 0;
+        for hash in &hashes {
+            read = read.wrapping_add(store.index.touch(*hash));
+        }
+        for hash in &hashes {
+            let node = store.index.guess(*hash).and_then(|row| store.nodes.get(row));
+            read = read.wrapping_add(node.map_or(0, |node| node.clicks));
+        }
+        black_box(read);
+        keys.iter().map(|key| store.find(key)).collect()
+    }
+
+    /// Reads what walks from some rows are about to read: their links, their neighbours, and the
+    /// lists of clicks under all of these. A click that is alone under an identifier is not in a
+    /// list: its row goes to `single`.
+    pub(crate) fn read_ahead(&self, rows: &[Option<u32>], single: &mut Vec<u32>) {
         let store = &self.store;
         let mut read: u64 = 0;
-        for key in keys.clone() {
-            read += u64::from(store.index.touch(key.spread()));
-        }
-        let rows: Vec<u32> = keys.filter_map(|key| store.find(key)).collect();
-        let mut neighbours = Vec::with_capacity(rows.len() * 2);
-        for row in &rows {
-            for end in store.ends_of(*row) {
-                read += store.links.get(end.link).map_or(0, |link| link.last.get());
-                neighbours.push(end.to);
+        let mut reached: Vec<u32> = Vec::with_capacity(rows.len() * 4);
+        reached.extend(rows.iter().flatten());
+        let mut ring = 0..reached.len();
+        for _ in 0..STEPS_AHEAD {
+            for place in ring.clone() {
+                let Some(row) = reached.get(place).copied() else { break };
+                for end in store.ends_of(row).iter().take(ENDS_AHEAD_MAX) {
+                    let link = store.links.get(end.link);
+                    read = read.wrapping_add(u64::from(link.map_or(0, LinkRow::first_byte)));
+                    reached.push(end.to);
+                }
             }
+            ring = ring.end..reached.len();
         }
-        for row in &neighbours {
-            read += store.nodes.get(*row).map_or(0, |node| u64::from(node.clicks_len));
-        }
-        for row in rows.iter().chain(&neighbours) {
-            clicks.extend_from_slice(store.clicks_of(*row));
+        for row in &reached {
+            match store.clicks_of(*row) {
+                ClicksOf::One(only) => single.push(only),
+                ClicksOf::Many(under) => {
+                    for under in under.iter().step_by(UNDER_A_LINE) {
+                        read = read.wrapping_add(u64::from(under.touch_s));
+                    }
+                }
+            }
         }
         black_box(read);
     }

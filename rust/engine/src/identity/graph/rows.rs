@@ -35,6 +35,29 @@ impl Row for End {
 
 const KIND_MASK: u8 = 0x0f;
 
+/// A click under an identifier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Under {
+    /// The second in which it happened: enough to pass over most clicks outside a window unread.
+    pub(crate) touch_s: u32,
+    /// Its row.
+    pub(crate) click: u32,
+}
+
+impl Row for Under {
+    const BYTES: usize = 8;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.touch_s.write(out);
+        self.click.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self { touch_s: fields.u32()?, click: fields.u32()? })
+    }
+}
+
 /// What a row of an identifier is in use for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -171,6 +194,12 @@ impl LinkRow {
             trust: trust as u8,
             kept: [false; 2],
         }
+    }
+
+    /// Something of the row, for whoever only wants it read.
+    pub(super) fn first_byte(&self) -> u8 {
+        let [first, ..] = self.event_id;
+        first
     }
 
     pub(super) fn trust(&self) -> Trust {

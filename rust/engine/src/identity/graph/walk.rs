@@ -33,12 +33,15 @@ pub struct Walk {
     customer: Option<Identifier>,
     /// Whether a second customer was met.
     pub(super) is_conflict: bool,
+    /// What was found of identifiers with many links: whether they are hubs, by row and trust.
+    verdicts: Vec<(u32, Trust, bool)>,
 }
 
 impl Walk {
     fn clear(&mut self) {
         self.met.clear();
         self.hubs.clear();
+        self.verdicts.clear();
         (self.starts, self.is_truncated) = (0, false);
         (self.customer, self.is_conflict) = (None, false);
     }
@@ -80,7 +83,7 @@ impl Graph {
         let question = Question { store: &self.store, at, rules };
         let mut walk = Walk::default();
         let (kept, second) = one_customer(starts);
-        question.walk(&kept, &mut walk);
+        question.walk(kept.iter().map(|key| (*key, self.store.find(key))), &mut walk);
         let is_known = kept.iter().chain(&second).any(|key| question.is_known(key));
         let mut answer = if walk.is_conflict {
             conflict::resolve(&question, &walk)
@@ -118,10 +121,10 @@ impl Graph {
         ends.filter_map(|end| question.live(own, *end).map(|(_, to)| to.key())).collect()
     }
 
-    /// Walks without making an answer of it, for lookups in bulk.
+    /// Walks, from starts with their rows, without making an answer of it.
     pub(crate) fn walk(
         &self,
-        starts: &[Identifier],
+        starts: impl Iterator<Item = (Identifier, Option<u32>)>,
         at: Moment,
         rules: &Traversal,
         walk: &mut Walk,
@@ -147,15 +150,18 @@ impl Question<'_> {
     }
 
     /// Meets what can be met from starts that are in order and hold one customer at most.
-    pub(super) fn walk(&self, starts: &[Identifier], walk: &mut Walk) {
+    pub(super) fn walk(
+        &self,
+        starts: impl Iterator<Item = (Identifier, Option<u32>)>,
+        walk: &mut Walk,
+    ) {
         walk.clear();
-        for key in starts {
-            let row = self.store.find(key);
-            if row.is_some_and(|row| self.is_hub(row, Trust::Server)) {
-                walk.hubs.push(*key);
+        for (key, row) in starts {
+            if row.is_some_and(|row| self.judge(row, Trust::Server, walk)) {
+                walk.hubs.push(key);
                 continue;
             }
-            walk.meet(Met { key: *key, row, via: None, steps: 0 });
+            walk.meet(Met { key, row, via: None, steps: 0 });
         }
         walk.starts = walk.met.len();
         let mut place = 0;
@@ -192,7 +198,7 @@ impl Question<'_> {
             if walk.has_met(end.to) {
                 continue;
             }
-            if self.is_hub(end.to, *trust) {
+            if self.judge(end.to, *trust, walk) {
                 walk.hubs.push(*key);
                 continue;
             }
@@ -211,7 +217,7 @@ impl Question<'_> {
 
     /// By whose links an identifier is crossed; it is named when browsers alone make it a hub.
     fn crossed_by(&self, row: u32, own: &Node, walk: &mut Walk) -> Trust {
-        if self.rules.trust == Trust::Browser && self.is_hub(row, Trust::Browser) {
+        if self.rules.trust == Trust::Browser && self.judge(row, Trust::Browser, walk) {
             walk.hubs.push(own.key());
             return Trust::Server;
         }
@@ -228,23 +234,48 @@ impl Question<'_> {
         is_live.then_some((link, to))
     }
 
-    /// Whether an identifier has too many neighbours by links of a trust or better.
+    /// Whether an identifier is a hub, found out once in a walk.
     #[inline]
-    pub(super) fn is_hub(&self, row: u32, trust: Trust) -> bool {
-        let neighbours_max = self.rules.neighbours_max.min(NEIGHBOURS_MAX);
-        let ends = self.store.ends_of(row);
-        ends.len() > neighbours_max && self.neighbours(row, ends, trust) > neighbours_max
+    fn judge(&self, row: u32, trust: Trust, walk: &mut Walk) -> bool {
+        if !self.may_be_hub(row) {
+            return false;
+        }
+        let known = walk.verdicts.iter().find(|(of, by, _)| *of == row && *by == trust);
+        if let Some((_, _, is_hub)) = known {
+            return *is_hub;
+        }
+        let is_hub = self.is_hub(row, trust);
+        walk.verdicts.push((row, trust, is_hub));
+        is_hub
     }
 
-    #[cold]
-    fn neighbours(&self, row: u32, ends: &[End], trust: Trust) -> usize {
-        let Some(own) = self.store.known(row) else { return 0 };
-        let is_counted =
-            |end: &&End| self.live(own, **end).is_some_and(|(link, _)| link.trust() <= trust);
-        let mut neighbours: Vec<u32> = ends.iter().filter(is_counted).map(|end| end.to).collect();
-        neighbours.sort_unstable();
-        neighbours.dedup();
-        neighbours.len()
+    fn neighbours_max(&self) -> usize {
+        self.rules.neighbours_max.min(NEIGHBOURS_MAX)
+    }
+
+    #[inline]
+    fn may_be_hub(&self, row: u32) -> bool {
+        self.store.ends_of(row).len() > self.neighbours_max()
+    }
+
+    /// Whether an identifier has too many neighbours by links of a trust or better.
+    pub(super) fn is_hub(&self, row: u32, trust: Trust) -> bool {
+        let Some(own) = self.store.known(row).filter(|_| self.may_be_hub(row)) else {
+            return false;
+        };
+        let mut neighbours: Vec<u32> = Vec::with_capacity(2 * (NEIGHBOURS_MAX + 1));
+        for end in self.store.ends_of(row) {
+            let link = self.live(own, *end).map(|(link, _)| link.trust());
+            // Links of two trusts may lead to one neighbour.
+            let is_new = trust == Trust::Server || !neighbours.contains(&end.to);
+            if link.is_some_and(|by| by <= trust) && is_new {
+                neighbours.push(end.to);
+            }
+            if neighbours.len() > self.neighbours_max() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Everything met, as members.

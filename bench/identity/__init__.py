@@ -1,0 +1,1 @@
+"""The identity graph against its peers: `python -m bench.identity.run`."""
