@@ -45,6 +45,24 @@ test-rust: .venv/.packages ## the Rust crates' own tests
 test-slow: build ## kill tests and the like: minutes each
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS := engine_bytes engine_records snapshot_bytes snapshot_changed
+FUZZ := CARGO_TARGET_DIR=target/fuzz target/tools/bin/cargo-fuzz
+
+# Fuzzing needs a nightly compiler. Where there is none, the same is done with random bytes.
+.PHONY: test-fuzz
+test-fuzz: ## fuzz the engine's input and its snapshots: half a minute each
+	@if cargo +nightly --version > /dev/null 2>&1 && (test -x target/tools/bin/cargo-fuzz || \
+		cargo install --quiet --locked --root target/tools cargo-fuzz); then \
+		set -e; for target in $(FUZZ_TARGETS); do \
+			RUSTUP_TOOLCHAIN=nightly $(FUZZ) run --fuzz-dir rust/fuzz $$target -- \
+				-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -verbosity=0; \
+		done; \
+	else \
+		echo "no nightly compiler or no cargo-fuzz here: random bytes instead"; \
+		PROPTEST_CASES=20000 cargo test --locked --quiet -p headwater-engine --test it fuzz_smoke; \
+	fi
+
 .PHONY: lint
 lint: build ## formatting, types, stubs, clippy: all with warnings as errors
 	$(BIN)/ruff format --check python tests bench

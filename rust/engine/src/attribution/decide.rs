@@ -9,7 +9,7 @@ use super::{explain, Credit, Decision, Pass, Reason};
 use crate::identity::graph::{Moment, Resolution};
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::CLAIM_SKEW_MAX_MS;
-use crate::record::flags;
+use crate::record::{flags, Trust};
 use crate::state::brand::{Brand, Gone};
 use crate::state::clicks::Click;
 use crate::state::controls::PromoCode;
@@ -88,7 +88,8 @@ impl<'a> Case<'a> {
         );
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
-        Decision { credits: self.credits, reason, explain, config_hash }
+        let is_by_servers = !self.credits.is_empty() && self.pass.reports == Trust::Server;
+        Decision { credits: self.credits, reason, is_by_servers, explain, config_hash }
     }
 
     /// The owners of the promo codes used, up to the first that may earn.

@@ -89,6 +89,8 @@ pub struct Decision {
     pub credits: Vec<Credit>,
     /// Why there is none.
     pub reason: Option<Reason>,
+    /// Whether the credit rests on what servers reported alone.
+    pub is_by_servers: bool,
     /// The explanation, a MessagePack map.
     pub explain: Vec<u8>,
     /// Digest of the configuration in force.

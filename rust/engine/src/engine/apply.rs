@@ -9,7 +9,7 @@ use crate::identity::graph::Observation;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::Limits;
 use crate::msgpack::Writer;
-use crate::record::{flags, Body, Click, Control, Record};
+use crate::record::{flags, Body, Click, Control, Record, Trust};
 use crate::state::brand::Brand;
 use crate::state::clicks;
 use crate::Id;
@@ -92,7 +92,12 @@ impl Step<'_> {
         self.brand.observe(&seen);
         // An event that may link nothing is still its visitor's.
         let visitor = identifiers().find(|key| key.kind == IdentifierType::Visitor);
-        let under = visitor.or_else(|| seen.identifiers.first().copied());
+        // Of a browser's click only what its own request carried: whoever knows the hash of an
+        // address could otherwise put clicks under it.
+        let may_hold = |key: &&Identifier| {
+            record.trust == Trust::Server || key.kind == IdentifierType::ExternalClick
+        };
+        let under = visitor.or_else(|| seen.identifiers.iter().find(may_hold).copied());
         self.brand.add_click(&live, record.trust, under.as_ref(), self.now_ms, self.limits);
         let own = Identifier { kind: IdentifierType::Click, digest: record.event_id };
         let touched: Vec<Identifier> = seen.identifiers.iter().copied().chain([own]).collect();

@@ -37,23 +37,27 @@ impl Step<'_> {
         }
     }
 
-    /// Young orders reached from identifiers.
+    /// Young orders reached from identifiers, over servers' links first: what browsers link must
+    /// not fill the walk before it comes to them.
     fn concerned(&self, seen: &[Identifier], except: Option<Id>, at: Context<'_>) -> BTreeSet<Id> {
-        let rules = Traversal {
-            members_max: MEMBERS_MAX,
-            hops_max: HOPS_MAX,
-            ..Traversal::new(Trust::Browser)
-        };
         let moment = Moment { occurred_ms: at.occurred_ms.min(at.accept_ms), known_ms: u64::MAX };
         let mut starts = seen.to_vec();
         starts.sort_unstable();
-        let mut walk = Walk::default();
         let rows: Vec<Option<u32>> = self.brand.graph.rows_of(&starts);
-        self.brand.graph.walk(starts.into_iter().zip(rows), moment, &rules, &mut walk);
-        let orders = walk.met().flat_map(|(_, key)| {
-            self.brand.waiting.of(&key).take(REVISITED_ORDERS_MAX).collect::<Vec<Id>>()
-        });
-        orders.filter(|id| Some(*id) != except).take(REVISITED_ORDERS_MAX).collect()
+        let mut found = BTreeSet::new();
+        for trust in [Trust::Server, Trust::Browser] {
+            let rules =
+                Traversal { members_max: MEMBERS_MAX, hops_max: HOPS_MAX, ..Traversal::new(trust) };
+            let mut walk = Walk::default();
+            let met = starts.iter().copied().zip(rows.iter().copied());
+            self.brand.graph.walk(met, moment, &rules, &mut walk);
+            let orders = walk.met().flat_map(|(_, key)| {
+                self.brand.waiting.of(&key).take(REVISITED_ORDERS_MAX).collect::<Vec<Id>>()
+            });
+            let orders = orders.filter(|id| Some(*id) != except).take(REVISITED_ORDERS_MAX);
+            found.extend(orders);
+        }
+        found
     }
 
     fn report_late(&mut self, conversion_id: Id, record: &Record<'_>, at: Context<'_>) {

@@ -7,7 +7,7 @@ use crate::attribution::{decide, Credit, Decision, Reason};
 use crate::identity::digest::plain_digest;
 use crate::identity::{Identifier, IdentifierType};
 use crate::msgpack::Writer;
-use crate::record::{flags, Conversion, Record};
+use crate::record::{flags, Conversion, Record, Trust};
 use crate::state::orders::{Content, Order};
 use crate::Id;
 
@@ -37,14 +37,23 @@ impl Step<'_> {
             self.rejection_row(record, report, reason, at);
             return;
         }
+        let revision = self.brand.controls.revision;
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
                 self.create(record, report, at);
                 Effect::Created
             }
             Some(order) => {
+                // A browser may guess an order before it is made: the first server dates it.
+                if record.trust == Trust::Server && order.server.is_none() {
+                    self.brand.waiting.remove(report.conversion_id, order.accept_ms);
+                    (order.accept_ms, order.occurred_ms) = (at.accept_ms, at.occurred_ms);
+                    order.config_revision = revision;
+                }
+                let flags = order.flags;
                 let (effect, is_changed) = take_in(order, record, report);
-                if is_changed {
+                let can_move = record.trust == Trust::Server || !order.is_by_servers;
+                if is_changed && (can_move || order.flags != flags) {
                     self.revise(report.conversion_id, record, Some(at.bytes));
                     self.wait_for_late(report.conversion_id);
                 }
@@ -66,6 +75,7 @@ impl Step<'_> {
             accept_ms: at.accept_ms,
             occurred_ms: at.occurred_ms,
             config_revision: self.brand.controls.revision,
+            is_by_servers: false,
             flags: report.flags,
             server: None,
             browser: None,
@@ -78,6 +88,7 @@ impl Step<'_> {
         }
         let decision = decide(self.brand, report.conversion_id, &order);
         order.decision = fingerprint(&order, &decision);
+        order.is_by_servers = decision.is_by_servers;
         self.conversion_row(record, report.conversion_id, &order, &decision, Some(at.bytes));
         self.brand.add_order(report.conversion_id, order, self.now_ms, self.limits);
         self.wait_for_late(report.conversion_id);
@@ -99,6 +110,7 @@ impl Step<'_> {
         }
         let mut order = order.clone();
         order.decision = print;
+        order.is_by_servers = decision.is_by_servers;
         order.revision += 1;
         self.conversion_row(record, conversion_id, &order, &decision, report);
         if let Some(kept) = self.brand.orders.get_mut(&conversion_id) {

@@ -134,3 +134,20 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+/// Keys that must come in their order, each once: the same state has one form only.
+pub(super) struct Rising<K>(Option<K>);
+
+impl<K: Ord + Copy> Rising<K> {
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Passes a key on that comes after the one before.
+    pub(super) fn next(&mut self, key: K) -> Result<K, Error> {
+        if self.0.replace(key).is_some_and(|last| last >= key) {
+            return Err(DAMAGED);
+        }
+        Ok(key)
+    }
+}

@@ -1,6 +1,6 @@
 //! The configuration in a brand's section: programs, event types, enrolments and promo codes.
 
-use super::bytes::{Input, Output};
+use super::bytes::{Input, Output, Rising};
 use crate::attribution::rules::{ClassOrder, Model, Rules, TouchClass};
 use crate::error::Error;
 use crate::identity::graph::OnConflict;
@@ -52,15 +52,17 @@ pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
 pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
     let mut controls = Controls::default();
     controls.revision = input.u64()?;
+    let mut numbers = Rising::new();
     for _ in 0..input.count()? {
-        let number = input.u64()?;
+        let number = numbers.next(input.u64()?)?;
         let versions = read_versions(input, |input, revision| {
             Ok(Program { revision, rules: read_rules(input)?, digest: input.array()? })
         })?;
         controls.programs.insert(number, versions);
     }
+    let mut numbers = Rising::new();
     for _ in 0..input.count()? {
-        let number = input.u64()?;
+        let number = numbers.next(input.u64()?)?;
         let versions = read_versions(input, |input, revision| {
             let program = input.optional(Input::u64)?;
             let window_ms = input.optional(Input::u64)?;
@@ -68,16 +70,18 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
         })?;
         controls.restore_event_type(number, versions);
     }
+    let mut pairs = Rising::new();
     for _ in 0..input.count()? {
-        let pair = (input.u64()?, input.u64()?);
+        let pair = pairs.next((input.u64()?, input.u64()?))?;
         let versions = read_versions(input, |input, revision| {
             let (number, active) = (input.u64()?, read_bool(input)?);
             Ok(Enrolment { number, revision, active, digest: input.array()? })
         })?;
         controls.enrolments.insert(pair, versions);
     }
+    let mut numbers = Rising::new();
     for _ in 0..input.count()? {
-        let number = input.u64()?;
+        let number = numbers.next(input.u64()?)?;
         let versions = read_versions(input, |input, revision| {
             let owner = input.optional(read_owner)?;
             Ok(PromoCode { revision, owner, digest: input.array()? })
@@ -189,7 +193,7 @@ fn read_choice<T: Copy>(input: &mut Input<'_>, all: &[T], number: fn(T) -> u8) -
     all.iter().copied().find(|one| number(*one) == wanted).ok_or(DAMAGED)
 }
 
-fn read_bool(input: &mut Input<'_>) -> Result<bool, Error> {
+pub(super) fn read_bool(input: &mut Input<'_>) -> Result<bool, Error> {
     match input.u8()? {
         0 => Ok(false),
         1 => Ok(true),

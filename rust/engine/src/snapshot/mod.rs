@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::engine::{Digest, Position};
 use crate::error::Error;
 use crate::identity::graph::{Graph, Store};
+use crate::limits::TIME_MS_MAX;
 use crate::state::brand::{Brand, Gone};
 use crate::state::clicks::{ClickStore, Clicks};
 use crate::state::controls::Controls;
@@ -29,7 +30,7 @@ use crate::state::ranges::Ranges;
 use crate::state::waiting::Waiting;
 use crate::Id;
 
-use bytes::{Input, Output};
+use bytes::{Input, Output, Rising};
 
 const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
 /// The version this build writes and reads.
@@ -145,15 +146,18 @@ pub fn decode(partition: u16, bytes: &[u8]) -> Result<SnapshotView, Error> {
     }
     let position = (input.u64()?, input.u64()?);
     let time_ms = input.u64()?;
+    if time_ms > TIME_MS_MAX || position.0 > time_ms {
+        return Err(damaged);
+    }
     let digest = input.array()?;
-    let mut producers = Producers::default();
+    let (mut producers, mut numbers) = (Producers::default(), Rising::new());
     for _ in 0..input.count()? {
         let (number, producer) = read_producer(&mut input)?;
-        producers.by_number.insert(number, producer);
+        producers.by_number.insert(numbers.next(number)?, producer);
     }
-    let mut brands = BTreeMap::new();
+    let (mut brands, mut numbers) = (BTreeMap::new(), Rising::new());
     for _ in 0..input.count()? {
-        let number = input.u64()?;
+        let number = numbers.next(input.u64()?)?;
         brands.insert(number, input.section(section::read)?);
     }
     input.finish()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bytes::{Input, Output};
+use super::bytes::{Input, Output, Rising};
 use crate::error::Error;
 use crate::identity::graph::Store;
 use crate::state::arena::{Arena, Lists};
@@ -39,9 +39,9 @@ pub(super) fn read_graph(input: &mut Input<'_>) -> Result<Store, Error> {
 }
 
 fn read_counts(input: &mut Input<'_>) -> Result<BTreeMap<u32, u32>, Error> {
-    let mut counts = BTreeMap::new();
+    let (mut counts, mut rows) = (BTreeMap::new(), Rising::new());
     for _ in 0..input.count()? {
-        let (row, count) = (input.u64()?, input.u64()?);
+        let (row, count) = (rows.next(input.u64()?)?, input.u64()?);
         let row = u32::try_from(row).map_err(|_| DAMAGED)?;
         counts.insert(row, u32::try_from(count).map_err(|_| DAMAGED)?);
     }

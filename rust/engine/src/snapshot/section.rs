@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::bytes::{Input, Output};
-use super::controls::{read_controls, write_controls};
+use super::bytes::{Input, Output, Rising};
+use super::controls::{read_bool, read_controls, write_controls};
 use super::rows::{read_clicks, read_graph, write_clicks, write_graph};
 use super::BrandView;
 use crate::error::Error;
@@ -46,9 +46,9 @@ fn read_map<K: CowKey, V: Clone>(
     read_key: fn(&mut Input<'_>) -> Result<K, Error>,
     read_value: impl Fn(&mut Input<'_>) -> Result<V, Error>,
 ) -> Result<CowMap<K, V>, Error> {
-    let mut map = CowMap::default();
+    let (mut map, mut keys) = (CowMap::default(), Rising::new());
     for _ in 0..input.count()? {
-        let key = read_key(input)?;
+        let key = keys.next(read_key(input)?)?;
         map.insert(key, read_value(input)?);
     }
     Ok(map)
@@ -120,6 +120,7 @@ fn write_order(out: &mut Output, order: &Order) {
     out.u64(order.accept_ms);
     out.u64(order.occurred_ms);
     out.u64(order.config_revision);
+    out.u8(u8::from(order.is_by_servers));
     out.u64(order.flags);
     out.optional(order.server.as_ref(), write_content);
     out.optional(order.browser.as_ref(), write_content);
@@ -136,6 +137,7 @@ fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
         accept_ms: input.u64()?,
         occurred_ms: input.u64()?,
         config_revision: input.u64()?,
+        is_by_servers: read_bool(input)?,
         flags: input.u64()?,
         server: input.optional(read_content)?,
         browser: input.optional(read_content)?,

@@ -113,6 +113,9 @@ pub struct Order {
     pub occurred_ms: u64,
     /// The newest revision of the configuration when it was first decided: its terms count.
     pub config_revision: u64,
+    /// Whether the credit rests on what servers reported alone: what a browser reports cannot move
+    /// it, and is no reason to decide again.
+    pub is_by_servers: bool,
     /// Flags over all reports.
     pub flags: u64,
     /// What the server reported.

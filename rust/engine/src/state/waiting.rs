@@ -45,6 +45,13 @@ impl Waiting {
         }
     }
 
+    /// Takes an order out that was accepted at a time.
+    pub fn remove(&mut self, conversion_id: Id, accept_ms: u64) {
+        for identifier in self.by_age.remove(&(accept_ms, conversion_id)).unwrap_or_default() {
+            self.by_identifier.remove(&(identifier, conversion_id));
+        }
+    }
+
     /// Whether an order was accepted at or after a time.
     pub fn is_any_since(&self, accept_ms: u64) -> bool {
         self.by_age.last_key_value().is_some_and(|((newest_ms, _), _)| *newest_ms >= accept_ms)

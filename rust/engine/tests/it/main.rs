@@ -6,6 +6,7 @@
     reason = "a test that meets the unexpected should fail on the spot"
 )]
 
+mod attacks;
 mod attribution;
 mod attribution_classes;
 mod attribution_controls;
@@ -16,8 +17,18 @@ mod attribution_trust;
 mod bounds;
 mod common;
 mod frames;
+mod fuzz_bodies;
+mod fuzz_smoke;
+mod graph_keeper;
+mod graph_laws;
+mod graph_oracle;
+mod graph_oracle_tests;
+mod graph_replay;
+mod graph_worlds;
 mod models;
 mod orders;
 mod replay;
+mod scenarios;
 mod snapshots;
+mod stories;
 mod terms;

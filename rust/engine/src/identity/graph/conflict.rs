@@ -21,13 +21,16 @@ struct Joint {
 /// The answer to a walk that met two customers.
 pub(super) fn resolve(question: &Question<'_>, walk: &Walk) -> Resolution {
     let joints = joints(question, walk);
-    let (kept, cut) = match question.rules.on_conflict {
-        OnConflict::LastAuth => newest_first(walk, joints),
+    let (kept, cut, starts) = match question.rules.on_conflict {
+        OnConflict::LastAuth => {
+            let (kept, cut) = newest_first(walk, joints);
+            (kept, cut, (0..walk.starts).collect())
+        }
         OnConflict::Isolate => without_contested(walk, joints),
     };
     let hop = |joint: &Joint| question.hop(key(walk, joint.a), key(walk, joint.b), joint.link);
     Resolution {
-        members: members(question, walk, &kept),
+        members: members(question, walk, &kept, &starts),
         cut: cut.iter().filter_map(hop).collect(),
         ..Resolution::default()
     }
@@ -135,7 +138,7 @@ impl Groups {
 
 /// Cuts the links of identifiers that are no nearer to one customer than to another, or are
 /// linked to one that belongs to another.
-fn without_contested(walk: &Walk, joints: Vec<Joint>) -> (Vec<Joint>, Vec<Joint>) {
+fn without_contested(walk: &Walk, joints: Vec<Joint>) -> (Vec<Joint>, Vec<Joint>, Vec<usize>) {
     let owners = owners(walk, &joints);
     let owner = |place: usize| owners.get(&place).copied();
     let is_customer = |place: usize| key(walk, place).kind == IdentifierType::Customer;
@@ -146,12 +149,36 @@ fn without_contested(walk: &Walk, joints: Vec<Joint>) -> (Vec<Joint>, Vec<Joint>
         }
     }
     for joint in &joints {
-        if owner(joint.a) != owner(joint.b) {
+        let customers = [owner(joint.a), owner(joint.b)];
+        if matches!(customers, [Some(Owner::Customer(a)), Some(Owner::Customer(b))] if a != b) {
             contested.extend([joint.a, joint.b].into_iter().filter(|place| !is_customer(*place)));
         }
     }
+    let starts = starts_left(walk.starts, &contested, owner);
     let is_kept = |joint: &Joint| !contested.contains(&joint.a) && !contested.contains(&joint.b);
-    joints.into_iter().partition(is_kept)
+    let (kept, cut) = joints.into_iter().partition(is_kept);
+    (kept, cut, starts)
+}
+
+/// The starts that are joined: those of one customer and of nobody, or, where the first is
+/// contested, those of no customer.
+fn starts_left(
+    starts: usize,
+    contested: &BTreeSet<usize>,
+    owner: impl Fn(usize) -> Option<Owner>,
+) -> Vec<usize> {
+    let customer = |start: usize| match owner(start) {
+        Some(Owner::Customer(customer)) if !contested.contains(&start) => Some(customer),
+        _ => None,
+    };
+    if contested.contains(&0) {
+        return (0..starts).filter(|start| customer(*start).is_none()).collect();
+    }
+    let person = (0..starts).find_map(customer);
+    let is_left = |start: &usize| {
+        !contested.contains(start) && (customer(*start).is_none() || customer(*start) == person)
+    };
+    (0..starts).filter(is_left).collect()
 }
 
 /// To which customer an identifier is nearest.
@@ -199,9 +226,8 @@ fn neighbours(joints: &[Joint]) -> BTreeMap<usize, Vec<(usize, Joint)>> {
     neighbours
 }
 
-/// Those still joined to the starts, met in a walk over the links kept. Under `isolate` only the
-/// first start is walked from.
-fn members(question: &Question<'_>, walk: &Walk, kept: &[Joint]) -> Vec<Member> {
+/// Those still joined to the starts, met in a walk over the links kept.
+fn members(question: &Question<'_>, walk: &Walk, kept: &[Joint], starts: &[usize]) -> Vec<Member> {
     let mut neighbours = neighbours(kept);
     for links in neighbours.values_mut() {
         links.sort_by_key(|(other, joint)| {
@@ -211,20 +237,15 @@ fn members(question: &Question<'_>, walk: &Walk, kept: &[Joint]) -> Vec<Member> 
     let mut members: Vec<Member> = Vec::new();
     let mut place_of: BTreeMap<usize, usize> = BTreeMap::new();
     let mut queue = VecDeque::new();
-    let mut waiting: BTreeSet<usize> = BTreeSet::new();
-    for (start, met) in walk.met.iter().enumerate().take(walk.starts) {
-        place_of.insert(start, members.len());
+    for start in starts {
+        let Some(met) = walk.met.get(*start) else { continue };
+        place_of.insert(*start, members.len());
         members.push(Member { key: met.key, parent: None, via: None, row: met.row });
-        if start == 0 || question.rules.on_conflict == OnConflict::LastAuth {
-            queue.push_back(start);
-        } else {
-            waiting.insert(start);
-        }
+        queue.push_back(*start);
     }
     while let Some(from) = queue.pop_front() {
         for (to, joint) in neighbours.get(&from).into_iter().flatten() {
             if place_of.contains_key(to) {
-                queue.extend(waiting.take(to));
                 continue;
             }
             let via: Option<Hop> = question.hop(key(walk, from), key(walk, *to), joint.link);

@@ -91,7 +91,7 @@ impl Graph {
             Resolution { members: question.members(&walk), ..Resolution::default() }
         };
         let first = kept.first();
-        let refused = second.iter().zip(first).map(|(to, from)| Hop {
+        let refused = second.iter().filter_map(|to| Some((to, first?))).map(|(to, from)| Hop {
             from: *from,
             to: *to,
             at_ms: at.occurred_ms,
