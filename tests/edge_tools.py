@@ -188,7 +188,6 @@ def program(**changes: Any) -> dict[str, Any]:
         "deep_link_hosts": ["shop.example", "*.wild.example"],
         "click_param": "click_id",
         "click_window_seconds": 30 * 86400,
-        "model": "last_click",
         "currency": "EUR",
         "consent_default": "granted",
         "forward_params": ["color", "a"],

@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgpack
+
 from headwater import ids
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionBatch, PartitionRow
 from headwater.ledger.objects import Origin, create_brand, create_program
+from headwater.model.attribution import DEFAULTS
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
     ConversionBody,
+    ErasureBody,
     Kind,
     Money,
     Record,
@@ -33,7 +37,7 @@ PROGRAM = {
     "timezone": "UTC",
     "currency": "EUR",
     "click_window_seconds": 86_400,
-    "model": "last_click",
+    "attribution": dict(DEFAULTS),
     "click_param": "click_id",
     "consent_default": "granted",
     "forward_params": [],
@@ -84,29 +88,40 @@ def batch(
 
 
 def click_outcome(
-    at_ms: int = NOW_MS, *, brand: int = 1, program: int = 1, partner: int = 1, link: int = 1
+    at_ms: int = NOW_MS,
+    *,
+    brand: int = 1,
+    program: int = 1,
+    partner: int = 1,
+    link: int = 1,
+    flags: int = 1,
 ) -> tuple[Any, ...]:
     """[click_id, brand, program, partner, link, accept, touch, trust, source, flags, verdict,
     record].
     """
     click_id = ids.event_id(at_ms)
-    body = ClickBody(program, partner, link, 1, (), {"sub1": "x/y"}, NO_CLIENT)
+    body = ClickBody(program, partner, link, flags, (), {"sub1": "x/y"}, NO_CLIENT)
     record = encode(
         Record(Kind.CLICK, click_id, brand, at_ms, None, Trust.BROWSER, Source.LINK, body)
     )
     head = (click_id, brand, program, partner, link, at_ms, at_ms)
-    return (*head, int(Trust.BROWSER), int(Source.LINK), 1, "accept", record)
+    return (*head, int(Trust.BROWSER), int(Source.LINK), flags, "accept", record)
 
 
 def conversion_outcome(
     conversion_id: bytes,
     *,
     revision: int = 1,
-    credits_given: tuple[tuple[int, bytes, int], ...] = (),
+    credits_given: tuple[tuple[int, bytes | None, int], ...] = (),
     reason: str | None = None,
     explain: bytes = b"\x80",
     accept_ms: int = NOW_MS,
     amount_minor: int = 1234,
+    brand: int = 1,
+    program: int = 1,
+    event_type: int = 1,
+    order_id: str = "A-1",
+    line: str = "main",
 ) -> tuple[Any, ...]:
     """A row of the outcomes' "conversions"."""
     money = Money(amount_minor, "EUR", None, None, None)
@@ -127,7 +142,8 @@ def conversion_outcome(
     )
     status = "attributed" if credits_given else "unattributed"
     return (
-        *(conversion_id, 1, 1, 1, "A-1", "main", accept_ms, accept_ms, status, reason),
+        *(conversion_id, brand, program, event_type, order_id, line),
+        *(accept_ms, accept_ms, status, reason),
         *(amount_minor, "EUR", 0, revision, credits_given, explain, bytes(16), record),
     )
 
@@ -136,3 +152,69 @@ def report_outcome(conversion_id: bytes, outcome: str = "created") -> tuple[Any,
     """A row of the outcomes' "reports"."""
     event_id = ids.event_id(NOW_MS)
     return (event_id, conversion_id, 1, NOW_MS, 1, int(Source.S2S), outcome, (1 << 62) + 1, b"r")
+
+
+def candidate(partner: int, click_id: bytes | None, outcome: str, **members: Any) -> dict[str, Any]:
+    """One touch of an explanation."""
+    return {
+        "click_id": click_id,
+        "partner": partner,
+        "touch_ms": NOW_MS,
+        "class": "click",
+        "path": [],
+        "outcome": outcome,
+        "share_ppm": 1_000_000 if outcome == "credited" else 0,
+        **members,
+    }
+
+
+def hop(start: list[Any], end: list[Any], event_id: bytes) -> dict[str, Any]:
+    """One step of a path, or one that was cut."""
+    return {"from": start, "to": end, "at_ms": NOW_MS, "event_id": event_id}
+
+
+def explanation(*candidates: dict[str, Any], **members: Any) -> bytes:
+    """What the engine says of a decision."""
+    told: bytes = msgpack.packb(
+        {
+            "members": [],
+            "candidates": list(candidates),
+            "candidates_omitted": 0,
+            "hubs": [],
+            "cut": [],
+            "truncated": False,
+            "evidence": "server",
+            "links": "server",
+            "model": "last_click",
+            "nearest_miss": None,
+            "config_hash": bytes(16),
+            **members,
+        }
+    )
+    return told
+
+
+def erasure_outcome(
+    event_id: bytes,
+    *,
+    brand: int = 1,
+    identifiers: tuple[tuple[int, bytes], ...] = (),
+    dry_run: bool = False,
+    scope: str = "identifier",
+    **report: Any,
+) -> tuple[Any, ...]:
+    """A row of the outcomes' "erasures"."""
+    members = {"identifiers": identifiers, "shared": [], "hubs": [], "cut": []}
+    body = ErasureBody(scope, dry_run, False, identifiers)
+    record = encode(
+        Record(Kind.ERASURE, event_id, brand, NOW_MS, None, Trust.SERVER, Source.CONSOLE, body)
+    )
+    told = msgpack.packb({**members, "clicks": 0, "orders": 0, **report})
+    return (event_id, brand, NOW_MS, scope, dry_run, told, record)
+
+
+def late_evidence_outcome(
+    event_id: bytes, conversion_id: bytes, *, kind: int = 1, partners: tuple[int, ...] = (1,)
+) -> tuple[Any, ...]:
+    """A row of the outcomes' "late_evidence"."""
+    return (event_id, conversion_id, 1, NOW_MS, kind, list(partners), b"r")

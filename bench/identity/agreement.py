@@ -55,7 +55,7 @@ def reference_of(workload: Workload, lookups: Sequence[Lookup]) -> Reference:
         on = workload.click_on[number]
         if on in wanted:
             name = frames.click_id(at_ms, number)
-            reference.click(name, at_ms, [typed(workload.key(on))])
+            reference.click(name, at_ms, Trust.SERVER, [typed(workload.key(on))])
     return reference
 
 

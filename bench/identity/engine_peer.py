@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -67,7 +68,15 @@ class EnginePeer(InProcess):
         return self.engine.touches(frames.BRAND, argument[0], WINDOW_MS), argument[1]
 
     def numbers(self, answer: tuple[bytes, int]) -> list[list[int]]:
-        return [frames.numbers(tails) for tails in frames.answers(*answer)]
+        return self._told(frames.answers(*answer))
+
+    def _told(self, answers: Sequence[tuple[int, ...]]) -> list[list[int]]:
+        """The workload's numbers of clicks, for the engine's."""
+        ids = (
+            self.engine.click_ids(frames.BRAND, struct.pack(f"<{len(own)}I", *own))
+            for own in answers
+        )
+        return [frames.numbers(frames.tails(each)) for each in ids]
 
     def own_figures(self) -> dict[str, int]:
         """What the engine says of itself."""
@@ -94,4 +103,4 @@ class UnpackedEnginePeer(EnginePeer):
         )
 
     def numbers(self, answer: Any) -> list[list[int]]:
-        return [frames.numbers(tails) for tails in answer]
+        return self._told(answer)

@@ -153,13 +153,14 @@ def questions(workload: Workload, lookups: Sequence[Lookup]) -> bytes:
 
 
 def answers(raw: bytes, lookups: int) -> list[tuple[int, ...]]:
-    """The tails of the click ids of each lookup, from what `Engine.touches` gave."""
+    """The clicks of each lookup by the engine's numbers, from what `Engine.touches` gave."""
     at = 0
     found = []
     for _ in range(lookups):
         (count,) = struct.unpack_from("<I", raw, at)
-        at += 4 + 16 * count
-        found.append(tails(raw[at - 16 * count : at]))
+        at += 4
+        found.append(struct.unpack_from(f"<{count}I", raw, at))
+        at += 4 * count
     if at != len(raw):
         raise ValueError(f"{len(raw) - at} bytes after the last answer")
     return found

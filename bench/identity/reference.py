@@ -141,10 +141,15 @@ class Reference:
         link = self.links[min(own, to), max(own, to), trust]
         return End(to, trust, link.first_known_ms, link.last_ms)
 
-    def click(self, click_id: bytes, touch_ms: int, keys: Iterable[Key]) -> None:
-        """Keeps a click under its visitor, or else the strongest identifier it came with."""
-        listed = sorted(keys)
+    def click(self, click_id: bytes, touch_ms: int, trust: Trust, keys: Iterable[Key]) -> None:
+        """Keeps a click under its visitor, or else the strongest identifier it came with; of a
+        browser's only another system's click id, and of two customers neither."""
+        listed = sorted(set(keys))
         visitors = [key for key in listed if key[0] == IdentifierType.VISITOR]
+        if [key[0] for key in listed].count(IdentifierType.CUSTOMER) > 1:
+            listed = []
+        if trust == Trust.BROWSER:
+            listed = [key for key in listed if key[0] == IdentifierType.EXTERNAL_CLICK]
         for key in (visitors or listed)[:1]:
             line = self.clicks.setdefault(key, [])
             line.append(Click(touch_ms, click_id))

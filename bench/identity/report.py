@@ -25,8 +25,8 @@ takes, all links live at every lookup, and all observations come from servers.
 Rounds are interleaved: in each round every row answers all lookups once, after 64 MiB were written
 to push them out of the caches. Rates are medians over the rounds, per CPU second (of a server also
 its own) and per second on the clock; the ratio is the median of the ratios within one round. The
-engine answers with the bytes of the click ids; "answers as lists" makes numbers of Python of them.
-p50 and p99 are of single lookups, one call each, from Python.
+engine answers with bytes, the numbers of the clicks in them; "answers as lists" makes numbers of
+Python of them. p50 and p99 are of single lookups, one call each, from Python.
 
 Loading is per CPU second: one link at a time (SQLite: transactions of 1,000; Redis: pipelines of
 500, no log; the engine: frames of up to 512 records, everything that `apply` does included, chain

@@ -138,9 +138,15 @@ class Engine:
 
         `lookups` is their concatenation: time in milliseconds (u64, little endian), count of
         identifiers (u8, at most 20), and for each its type (u8) and digest (16 bytes). The answer
-        is for each lookup the count of its clicks (u32, little endian) and their 16-byte ids, the
-        newest first. Raises `IdentifierError` with the code truncated_lookup,
+        is for each lookup the count of its clicks and their numbers (u32 each, little endian), the
+        newest first to the second. Raises `IdentifierError` with the code truncated_lookup,
         too_many_identifiers or unknown_identifier_type.
+        """
+
+    def click_ids(self, brand: int, numbers: bytes) -> bytes:
+        """The 16-byte ids of live clicks by their numbers (u32, little endian); zeros for a number
+        that no click has. A number is good until the engine moves on. Raises `IdentifierError`
+        with the code truncated_lookup.
         """
 
     def view(self) -> SnapshotView:

@@ -187,6 +187,27 @@ WARNINGS_MAX: Final = 20
 # A click counts for at least an hour and at most as long as a cookie lives.
 CLICK_WINDOW_S_MIN: Final = 3600
 CLICK_WINDOW_S_MAX: Final = 400 * 86_400
+# The half-life of a touch's weight: as a click window, at least an hour, at most 400 days.
+HALF_LIFE_S_MIN: Final = 3600
+HALF_LIFE_S_MAX: Final = 400 * 86_400
+# Identifiers one question may reach: a household is below 64; the engine takes up to 256.
+PERSON_MEMBERS: Final = 64
+PERSON_MEMBERS_MAX: Final = 256
+# Steps from what a conversion names: beyond eight a chain of identifiers is no evidence.
+PERSON_HOPS: Final = 8
+PERSON_HOPS_MAX: Final = 16
+# Neighbours that make an identifier a hub: the engine keeps 49 links of each.
+PERSON_NEIGHBOURS: Final = 48
+PERSON_NEIGHBOURS_MAX: Final = 48
+# Longest identifier an erasure may name: the engine blocks longer ones, so none is recorded.
+IDENTIFIER_CHARACTERS_MAX: Final = 1024
+# Conversions looked through for those a click was a candidate of: a fifth of a second of one
+# thread, with explanations of 2 KB.
+CLICK_SCAN_ROWS_MAX: Final = 20_000
+# Conversions one partner's question is answered with: lines of an order, buyers of a household.
+PARTNER_CONVERSIONS_MAX: Final = 50
+# Days one report may span: a quarter, which is how accounts are kept.
+REPORT_DAYS_MAX: Final = 92
 # How often a read that waits for the matcher looks again.
 READ_POLL_MS: Final = 20
 # How often the publisher looks for changes other processes wrote, and whether Redis lost its

@@ -23,10 +23,10 @@ from edge_tools import KEY, decision_of, fill, wait_until
 from headwater import clock, ids
 from headwater.config import Config
 from headwater.edge.health import FILE
-from headwater.edge.identity import load_or_create
 from headwater.edge.links import LinkTable
 from headwater.edge.server import run_edge
 from headwater.errors import ConfigError
+from headwater.identity_key import load_or_create
 from headwater.journal import keys
 from headwater.journal.config_feed import publish_config
 from headwater.journal.resp import RespClient

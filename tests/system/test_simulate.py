@@ -155,7 +155,7 @@ def test_what_is_not_named_follows_the_history_of_the_program(scene: Scene, caps
     scene.change(click_window_seconds=10 * DAY_S)
     scene.publish(at_ms)
     scene.send(at_ms, scene.sale(at_ms, 2, who=1))
-    report = scene.simulate(capsys, "hops_max=8")
+    report = scene.simulate(capsys, "hops_max=9")
     assert report["conversions_moved"] == 0
     assert scene.partner(report, 0)["after_ppm"] == SHARE
     assert "the program was changed 2 times" in report["notes"][0]
@@ -399,7 +399,7 @@ def test_the_command_prints_tables_and_writes_rows(told: Scene, tmp_path: Path) 
     assert rows[0]["order_id"].startswith("'=A")
     assert (rows[0]["share_ppm_before"], rows[0]["share_ppm_after"]) == (str(SHARE), "0")
     assert rows[0]["reason_after"] == "outside_window"
-    listed = command(told.data, "--json", *asked, "hops_max=8")
+    listed = command(told.data, "--json", *asked, "hops_max=9")
     assert len(json.loads(listed.stdout)["moved"]) == many + 1
 
 
@@ -411,7 +411,7 @@ def test_everything_wrong_with_a_question_is_said_at_once(told: Scene) -> None:
         assert fault in done.stderr
     assert len(done.stderr.splitlines()) == 6
     assert command(told.data, "--program", "check", "--since", "30d").returncode == 2
-    nowhere = ("--program", "check", "--since", "30d", "hops_max=8", "--csv", "/no/where/x.csv")
+    nowhere = ("--program", "check", "--since", "30d", "hops_max=9", "--csv", "/no/where/x.csv")
     assert "--csv" in command(told.data, *nowhere).stderr
 
 

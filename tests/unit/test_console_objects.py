@@ -15,6 +15,7 @@ from console_tools import (
     program_body,
     told_to_edges,
 )
+from headwater.model.attribution import DEFAULTS
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_a_new_program_has_defaults_and_no_event_types(console: RunningConsole) 
     _, program = console.brand_and_program(fresh())
     made = console.call("GET", f"/v1/programs/{program}").json
     assert (made["attribution"], made["click_param"], made["timezone"], made["name"]) == (
-        {"model": "last_click"},
+        dict(DEFAULTS),
         "click_id",
         "UTC",
         made["code"],

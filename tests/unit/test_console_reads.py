@@ -112,6 +112,7 @@ def test_a_click_is_read_with_all_that_was_kept(
             "qr": False,
             "prefetch": False,
         },
+        "touch_type": "click",
         "verdict": "accept",
         "params": {"sub1": "x/y"},
         "referrer": None,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "python" / "headwater"
-LEAVES = {"clock", "ids", "errors", "limits", "config", "faults", "metrics"}
+LEAVES = {"clock", "ids", "errors", "limits", "config", "faults", "metrics", "identity_key"}
 # A package may import those of lower layers only; those of one layer do not import each other.
 LAYERS = [
     {"__main__"},

@@ -21,6 +21,8 @@ from ledger_tools import (
     batch,
     click_outcome,
     conversion_outcome,
+    erasure_outcome,
+    late_evidence_outcome,
     ledger_in,
     report_outcome,
     with_program,
@@ -138,6 +140,8 @@ def test_every_kind_of_outcome_has_its_table(ledger: Ledger) -> None:
             reports=[report_outcome(conversion_id), report_outcome(conversion_id, "repeat")],
             rejections=[(event, 1, None, NOW_MS, 2, "unknown_program", b"r")],
             others=[(event, 6, 1, NOW_MS, b"r")],
+            erasures=[erasure_outcome(event)],
+            late_evidence=[late_evidence_outcome(event, conversion_id)],
             quarantined=[(1, 0, "bad_checksum", b"frame")],
         ),
     )
@@ -148,6 +152,8 @@ def test_every_kind_of_outcome_has_its_table(ledger: Ledger) -> None:
         "credits": 1,
         "conversion_reports": 2,
         "rejections": 1,
+        "erasures": 1,
+        "late_evidence": 1,
         "others": 1,
         "quarantine": 1,
     }
@@ -198,6 +204,32 @@ def test_a_revision_that_is_not_newer_changes_nothing_and_is_named(ledger: Ledge
     assert [credit["partner_id"] for credit in kept["credits"]] == ["prt_4"]
     assert made is not None
     assert made["status"] == "unattributed"
+
+
+@pytest.mark.parametrize("nothing", [b"", None])
+def test_what_is_decided_again_without_a_report_keeps_its_record(
+    ledger: Ledger, nothing: bytes | None
+) -> None:
+    """Late evidence moves a credit; what was reported of the order stays."""
+    conversion_id, same_batch = bytes(16), bytes([1]) * 16
+    first = conversion_outcome(conversion_id)
+    other = conversion_outcome(same_batch, revision=1)
+    credit = ((4, ids.event_id(NOW_MS), 1_000_000),)
+    again, other_again = (
+        (*conversion_outcome(row[0], revision=2, credits_given=credit)[:-1], nothing)
+        for row in (first, other)
+    )
+    commit(ledger, batch(acquired(ledger), to=(1, 0), conversions=[first]))
+    commit(ledger, batch(acquired(ledger), to=(2, 0), conversions=[again, other, other_again]))
+    for row in (first, other):
+        kept = queries.conversion_row(ledger, row[0])
+        assert kept is not None
+        assert (kept["record"], kept["revision"], kept["status"]) == (row[-1], 2, "attributed")
+    reported = conversion_outcome(conversion_id, revision=3, amount_minor=99)
+    commit(ledger, batch(acquired(ledger), to=(3, 0), conversions=[reported]))
+    kept = queries.conversion_row(ledger, conversion_id)
+    assert kept is not None
+    assert kept["record"] == reported[-1] != first[-1]
 
 
 def test_recent_decisions_come_oldest_first_over_pages(

@@ -15,8 +15,9 @@ from alembic.script import ScriptDirectory
 
 from headwater.errors import LedgerError, SchemaMismatch
 from headwater.ledger import migrations
+from headwater.ledger.columns import metadata
 from headwater.ledger.engine import open_ledger
-from headwater.ledger.schema import SCHEMA_VERSION, metadata
+from headwater.ledger.schema import SCHEMA_VERSION
 
 
 def url_in(folder: Path) -> str:

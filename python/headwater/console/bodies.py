@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -107,14 +107,37 @@ def decode(
     at fault.
     """
     faults: list[FieldFault] = []
+    warnings: list[str] = []
+    found = _fields(shape, values, strict, "", faults, warnings)
+    if found is None:
+        raise refused(faults)
+    return found, _warnings(warnings)
+
+
+def _fields(
+    shape: type[_S],
+    values: Mapping[str, Any],
+    strict: bool,
+    prefix: str,
+    faults: list[FieldFault],
+    unknown: list[str],
+) -> _S | None:
+    """A `shape` of `values`; None when `faults` were added. `prefix` is of the fields' names."""
+    before = len(faults)
     taken: dict[str, Any] = {}
     fields = msgspec.structs.fields(shape)
+    unknown += [prefix + name for name in values if name not in {f.encode_name for f in fields}]
     for field in fields:
         if field.encode_name not in values:
             if field.required:
-                faults.append(FieldFault(field.encode_name, "required", "it is required"))
+                faults.append(FieldFault(prefix + field.encode_name, "required", "it is required"))
             continue
         value = values[field.encode_name]
+        name = prefix + field.encode_name
+        parts = shape.parts.get(field.name)
+        if parts is not None and isinstance(value, dict):
+            taken[field.name] = _fields(parts, value, strict, f"{name}.", faults, unknown)
+            continue
         rule = shape.rules.get(field.name, _NO_RULE)
         try:
             _refuse_controls(value)
@@ -122,13 +145,10 @@ def decode(
             if taken[field.name] is not None:
                 taken[field.name] = rule.check(taken[field.name])
         except msgspec.ValidationError as error:
-            faults.append(FieldFault(field.encode_name, "invalid", _told(error)))
+            faults.append(FieldFault(name, "invalid", _told(error, field.type)))
         except ValueError as error:
-            name = rule.field or field.encode_name
             faults.append(FieldFault(name, rule.code, str(error)))
-    if faults:
-        raise refused(faults)
-    return shape(**taken), _warnings({field.encode_name for field in fields}, values)
+    return None if len(faults) > before else shape(**taken)
 
 
 def refused(faults: list[FieldFault]) -> RequestRefused:
@@ -153,16 +173,23 @@ def _refuse_controls(value: Any) -> None:
             _refuse_controls(item)
 
 
-def _told(error: msgspec.ValidationError) -> str:
+def _told(error: msgspec.ValidationError, kind: Any) -> str:
     """What msgspec says, unless it repeats the value."""
     text = str(error)
     if text.startswith(("Invalid", "Object contains")):
-        return "not one of the values that are taken"
+        words = ", ".join(map(str, _words(kind)))
+        return f"taken: {words}" if words else "not one of the values that are taken"
     return text.replace("`", "").replace("$", "it")
 
 
-def _warnings(known: set[str], values: Mapping[str, Any]) -> list[str]:
-    unknown = [name for name in values if name not in known]
+def _words(kind: Any) -> list[Any]:
+    """The words of a Literal, however deep it is in the type."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [word for part in get_args(kind) for word in _words(part)]
+
+
+def _warnings(unknown: list[str]) -> list[str]:
     told = [
         f"unknown field ignored: {name[:64].encode('ascii', 'backslashreplace').decode()}"
         for name in unknown[: limits.WARNINGS_MAX]

@@ -9,6 +9,7 @@ from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found, origin
 from headwater.ledger import enrolling, objects, queries
 from headwater.ledger.schema import brands, partners, programs
+from headwater.model.attribution import completed
 
 
 def written(saved: objects.Saved, body: Any) -> Answer:
@@ -68,7 +69,7 @@ async def change_brand(console: Console, request: Request) -> Answer:
 def _program_columns(given: dict[str, Any]) -> dict[str, Any]:
     columns = dict(given)
     if "attribution" in columns:
-        columns["model"] = columns.pop("attribution").model
+        columns["attribution"] = shapes.given(columns["attribution"])
     return columns
 
 
@@ -77,12 +78,14 @@ async def create_program(console: Console, request: Request) -> Answer:
     given = shapes.given(body)
     for name in ("brand_id", "external_id"):
         del given[name]
+    columns = _program_columns({**given, "name": body.name or body.code})
+    columns["attribution"] = completed(columns["attribution"])
     saved = await console.run(
         objects.create_program,
         console.ledger,
         origin(body),
         brand=shapes.parse_reference("brd", body.brand_id),
-        columns=_program_columns({**given, "name": body.name or body.code}),
+        columns=columns,
     )
     view = views.program(saved.row, request.warnings)
     await console.published(saved, view.id)
@@ -147,6 +150,7 @@ async def create_event_type(console: Console, request: Request) -> Answer:
         program=request.reference("id", "prg"),
         code=body.code,
         kind=body.kind,
+        click_window_seconds=body.click_window_seconds,
     )
     if saved is None:
         raise not_found()

@@ -17,6 +17,7 @@ from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from headwater import limits
+from headwater.model.attribution import WHOLE_PPM
 from headwater.model.currency import EXPONENTS
 
 PROGRAM_CODE: Final = "[a-z0-9_-]{1,64}"
@@ -172,6 +173,34 @@ def email(text: str) -> str:
 def link_code(code: str) -> str:
     if code.lower() in RESERVED_CODES:
         raise ValueError("this word is reserved")
+    return code
+
+
+def position_ppm(shares: Sequence[int]) -> list[int]:
+    """Shares of the first, the middle and the last touch. Where there are two touches, they
+    share by the ends' weights, so these cannot both be nothing.
+    """
+    if sum(shares) != WHOLE_PPM:
+        raise ValueError("the three add up to 1000000")
+    if shares[0] + shares[-1] == 0:
+        raise ValueError("the first or the last has a share")
+    return list(shares)
+
+
+def class_order(classes: Sequence[str]) -> list[str]:
+    """Classes of touches, the best first."""
+    if len(set(classes)) != len(classes):
+        raise ValueError("each class stands once")
+    return list(classes)
+
+
+def promo_code(text: str) -> str:
+    """A code as it is compared: without case, and without spaces around it."""
+    code = text.strip().upper()
+    if not code:
+        raise ValueError("it is empty")
+    if len(code.encode("utf-8")) > limits.PARAMETER_BYTES_MAX:
+        raise ValueError(f"longer than {limits.PARAMETER_BYTES_MAX} bytes")
     return code
 
 

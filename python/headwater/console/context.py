@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from headwater import ids, limits
+from headwater import identity_key, ids, limits
 from headwater.config import Config
 from headwater.console.shapes import parse_reference
 from headwater.errors import RequestRefused
@@ -42,6 +42,10 @@ class Console:
         """Call a function of the ledger in a thread: it blocks."""
         return await asyncio.to_thread(function, *args, **kwargs)
 
+    async def identity_key(self) -> bytes:
+        """The deployment's key of identifier digests. Raises ConfigError, OSError."""
+        return await asyncio.to_thread(identity_key.load_or_create, self.config.data)
+
     async def published(self, saved: Saved, object_id: str) -> None:
         """Wait until the log and the edges know of a write. Raises RequestRefused when not."""
         if not await self.publisher.wait(saved.revision, self.publish_wait_ms / 1000):
@@ -58,6 +62,8 @@ class Request:
     query: Any
     body: Any
     warnings: list[str]
+    key: dict[str, Any] | None = None
+    """The row of the caller's key; None where none is asked for."""
 
     def reference(self, name: str, prefix: str) -> Reference:
         """The object a path segment names. Raises RequestRefused `not_found`."""

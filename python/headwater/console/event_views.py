@@ -1,17 +1,24 @@
-"""Clicks, conversions and explanations as the management API answers them."""
+"""Clicks and conversions as the management API answers them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-import msgpack
+from collections.abc import Mapping
+from typing import Any
 
 from headwater import clock, ids
 from headwater.console.views import View
 from headwater.ledger.decisions import decision
 from headwater.model.currency import decimal_text
-from headwater.model.records import ClickBody, ConversionBody, Flag, Source, Trust, decode
+from headwater.model.records import (
+    ClickBody,
+    ConversionBody,
+    Flag,
+    Kind,
+    Source,
+    Trust,
+    decode,
+    touch_type,
+)
 
 Row = Mapping[str, Any]
 
@@ -25,7 +32,9 @@ class Flags(View):
 
 
 class Click(View):
-    """`at` is when it was accepted, `occurred_at` when it happened by the caller's word."""
+    """`at` is when it was accepted, `occurred_at` when it happened by the caller's word.
+    `touch_type` is `click`, `soft_click` or `impression`.
+    """
 
     id: str
     brand_id: str
@@ -37,6 +46,7 @@ class Click(View):
     source: str
     trust: str
     flags: Flags
+    touch_type: str
     verdict: str
     params: dict[str, str]
     referrer: str | None
@@ -45,8 +55,10 @@ class Click(View):
 
 
 class Credit(View):
+    """`click_id` is null where the use of a promo code earned it, without a click."""
+
     partner_id: str
-    click_id: str
+    click_id: str | None
     share_ppm: int
 
 
@@ -64,6 +76,18 @@ class Report(View):
     source: str
     trust: str
     outcome: str
+
+
+class LateEvidence(View):
+    """An event that came too late for the decision, and the partners it would have credited.
+
+    Ids of clicks begin with `clk_`.
+    """
+
+    event_id: str
+    kind: str
+    at: str
+    partners: list[str]
 
 
 class Conversion(View):
@@ -90,39 +114,7 @@ class Conversion(View):
     customer_status: str | None
     revision: int
     reports: list[Report]
-
-
-class Identifier(View):
-    """`key`: a click's id, or the first 8 hex digits of an identifier's digest."""
-
-    type: str
-    key: str
-
-
-# `from` is no name for a field in Python.
-class Hop(View, rename={"from_": "from"}):
-    from_: Identifier
-    to: Identifier
-    at: str
-    event_id: str
-
-
-class Candidate(View):
-    click_id: str
-    partner_id: str
-    touch_at: str
-    path: list[Hop]
-    outcome: str
-
-
-class Explanation(View):
-    members: list[Identifier]
-    candidates: list[Candidate]
-    candidates_omitted: int
-    hubs: list[Identifier]
-    cut: list[Identifier]
-    truncated: bool
-    config_hash: str
+    late_evidence: list[LateEvidence]
 
 
 def flags(bits: int) -> Flags:
@@ -149,6 +141,7 @@ def click(row: Row) -> Click:
         source=Source(row["source"]).name.lower(),
         trust=Trust(row["trust"]).name.lower(),
         flags=flags(row["flags"]),
+        touch_type=touch_type(row["flags"]),
         verdict=row["verdict"],
         params=body.params,
         referrer=referrer,
@@ -186,6 +179,17 @@ def conversion(row: Row) -> Conversion:
         customer_status=body.customer_status,
         revision=row["revision"],
         reports=[_report(report) for report in row.get("reports", ())],
+        late_evidence=[_late_evidence(each) for each in row.get("late_evidence", ())],
+    )
+
+
+def _late_evidence(row: Row) -> LateEvidence:
+    kind = Kind(row["kind"])
+    return LateEvidence(
+        event_id=ids.event_text("clk" if kind is Kind.CLICK else "evt", row["event_id"]),
+        kind=kind.name.lower(),
+        at=clock.iso_ms(row["accept_ms"]),
+        partners=[ids.object_text("prt", number) for number in dict.fromkeys(row["partners"])],
     )
 
 
@@ -197,69 +201,3 @@ def _report(row: Row) -> Report:
         trust=Trust(row["trust"]).name.lower(),
         outcome=row["outcome"],
     )
-
-
-# Type 0 is the conversion itself; the others are those of records, by their public names.
-_CONVERSION_TYPE: Final = 0
-_CLICK_TYPE: Final = 6
-_TYPE_NAMES: Final = {
-    _CONVERSION_TYPE: "conversion",
-    1: "customer_id",
-    2: "profile_id",
-    3: "email",
-    4: "phone",
-    5: "device_id",
-    _CLICK_TYPE: "click_id",
-    7: "external_click_id",
-    8: "visitor_id",
-}
-# Enough to tell the identifiers of one explanation apart, too little to look a visitor up by.
-_KEY_BYTES: Final = 4
-
-
-def explanation(row: Row) -> Explanation:
-    """The engine's explanation, with ids as texts and digests cut."""
-    told = msgpack.unpackb(row["explain"], strict_map_key=False)
-    return Explanation(
-        members=[_identifier(each) for each in told["members"]],
-        candidates=[_candidate(each) for each in told["candidates"]],
-        candidates_omitted=told.get("candidates_omitted", 0),
-        hubs=[_identifier(each) for each in told["hubs"]],
-        cut=[_identifier(each) for each in told["cut"]],
-        truncated=told.get("truncated", False),
-        config_hash=row["config_hash"].hex(),
-    )
-
-
-def _candidate(told: Mapping[str, Any]) -> Candidate:
-    return Candidate(
-        click_id=ids.event_text("clk", told["click_id"]),
-        partner_id=ids.object_text("prt", told["partner"]),
-        touch_at=clock.iso_ms(told["touch_ms"]),
-        path=[
-            Hop(
-                from_=_identifier(hop["from"]),
-                to=_identifier(hop["to"]),
-                at=clock.iso_ms(hop["at_ms"]),
-                event_id=_event(hop),
-            )
-            for hop in told["path"]
-        ],
-        outcome=told["outcome"],
-    )
-
-
-def _event(hop: Mapping[str, Any]) -> str:
-    """A click proves the steps that end at it; its event id is its own id."""
-    prefix = "clk" if hop["to"][0] == _CLICK_TYPE and hop["to"][1] == hop["event_id"] else "evt"
-    return ids.event_text(prefix, hop["event_id"])
-
-
-def _identifier(told: Sequence[Any]) -> Identifier:
-    kind, digest = told
-    name = _TYPE_NAMES.get(kind, "unknown")
-    if kind == _CONVERSION_TYPE:
-        return Identifier(type=name, key=ids.event_text("cnv", digest))
-    if kind == _CLICK_TYPE:
-        return Identifier(type=name, key=ids.event_text("clk", digest))
-    return Identifier(type=name, key=digest[:_KEY_BYTES].hex())

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater import clock, ids, limits
-from headwater.console import event_views, paging, shapes
+from headwater.console import event_views, explain_views, paging, shapes
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found
-from headwater.ledger import queries
+from headwater.ledger import erasing, queries
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import programs
 
@@ -60,7 +60,16 @@ async def read_conversion(console: Console, request: Request) -> Answer:
 
 
 async def explain_conversion(console: Console, request: Request) -> Answer:
-    return Answer(event_views.explanation(await _conversion(console, request)))
+    row = await _conversion(console, request)
+    told = explain_views.explained(row)
+    erased = await console.run(
+        erasing.erased_of,
+        console.ledger,
+        row["brand"],
+        row["accept_ms"],
+        explain_views.identifiers_in(told),
+    )
+    return Answer(explain_views.explanation(row, told, erased))
 
 
 async def _program(console: Console, query: shapes.EventsQuery) -> int | None:

@@ -22,6 +22,9 @@ from headwater.ledger.schema import keys
 
 ADMIN_FILE: Final = "admin.key"
 ADMIN: Final = "admin"
+READ: Final = "read"
+
+Key = dict[str, Any]
 # Lets scanners of leaked secrets, and people, tell what a text is.
 _PREFIX: Final = "hwk_"
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="headwater"'}
@@ -77,8 +80,10 @@ def secret_of(request: web.BaseRequest) -> str | None:
     return secret
 
 
-def require_admin(ledger: Ledger, secret: str | None) -> dict[str, Any]:
-    """The key's row. Raises RequestRefused: unauthorized for no key, forbidden for a lesser one.
+def require_key(ledger: Ledger, secret: str | None, *, for_partners: bool = False) -> Key:
+    """The row of an admin key; `for_partners`: or of a partner's key of scope `read`.
+
+    Raises RequestRefused: unauthorized for no key, forbidden for a lesser one.
 
     Read at every request, so that a deleted key ends at once. Found by the hash of what was
     sent: how long that takes says nothing about the keys there are.
@@ -86,9 +91,15 @@ def require_admin(ledger: Ledger, secret: str | None) -> dict[str, Any]:
     row = access.key_by_sha256(ledger, digest(secret)) if secret else None
     if row is None:
         raise RequestRefused("unauthorized", headers=_CHALLENGE)
-    if ADMIN not in row["scopes"]:
+    is_partners = READ in row["scopes"] and row["partner_id"] is not None
+    if ADMIN not in row["scopes"] and not (for_partners and is_partners):
         raise RequestRefused("forbidden")
     return row
+
+
+def is_admin(key: Key) -> bool:
+    """Whether the key reaches the whole deployment."""
+    return ADMIN in key["scopes"]
 
 
 # ---- Routes --------------------------------------------------------------------------------

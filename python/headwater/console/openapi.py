@@ -15,6 +15,7 @@ _REF: Final = "#/components/schemas/{name}"
 _MEANINGS: Final = {
     200: "As asked.",
     201: "Made.",
+    202: "Taken, and not done yet.",
     400: "Not well-formed.",
     401: "No key, or not a valid one.",
     403: "The key's scope does not reach this.",

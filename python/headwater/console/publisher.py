@@ -1,10 +1,11 @@
 """One task that puts the configuration on the log, and then tells the edges.
 
-Rows of `config_outbox` are appended as control records in the order of their revisions; edges hear
-of a change only when its append was answered, so no click can precede its link; then the rows are
-marked. Killed between any two steps, the next publisher begins with the rows that are not marked:
-the engine passes over a revision of an object that is not newer than the one it has, and the
-configuration's log takes no revision twice, so the change arrives once.
+Rows of `config_outbox`, which are control records and erasures, are appended in the order of their
+revisions; edges hear of a change only when its append was answered, so no click can precede its
+link; then the rows are marked. Killed between any two steps, the next publisher begins with the
+rows that are not marked: the engine passes over a revision of an object that is not newer than the
+one it has, and an erasure it has seen, and the configuration's log takes no revision twice, so the
+change arrives once.
 """
 
 from __future__ import annotations
@@ -129,7 +130,12 @@ class Publisher:
         await _append(client, self._frames)
         faults.reach("publish.appended")
         await publish_config(
-            client, [(row.revision, row.object, row.number, row.value) for row in self._rows]
+            client,
+            [
+                (row.revision, row.object, row.number, row.value)
+                for row in self._rows
+                if row.for_edges
+            ],
         )
         faults.reach("publish.told")
         revisions = [row.revision for row in self._rows]
@@ -175,7 +181,7 @@ class Publisher:
             return
         # At the start the generation tells nothing: what is in Redis is held against the ledger.
         told = int(top[0][0].partition(b"-")[0]) if top else 0
-        known = await asyncio.to_thread(outbox.newest_appended, self._ledger)
+        known = await asyncio.to_thread(outbox.newest_told, self._ledger)
         newest = await asyncio.to_thread(outbox.newest_revision, self._ledger)
         # Beyond what is marked is what a dead publisher told and could not mark: that is no loss.
         if self._is_following or not seeded or not known <= told <= newest:

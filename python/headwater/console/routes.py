@@ -6,10 +6,18 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from headwater.console import (
     catalog,
+    erasure_views,
+    erasures,
+    event_shapes,
     event_views,
     events,
+    explain_views,
     keys,
     openapi,
+    partner_explain,
+    partner_views,
+    promo_codes,
+    reports,
     shapes,
     system,
     tracking,
@@ -123,7 +131,7 @@ _CATALOG = (
         "PATCH",
         "/v1/programs/{id}/event-types/{event_type_id}",
         catalog.change_event_type,
-        "Pause or resume an event type",
+        "Change an event type: its window, its status",
         {200: views.EventType},
         body=shapes.EventTypePatch,
         refusals=(404, *CONFLICT),
@@ -247,6 +255,44 @@ _TRACKING = (
     ),
 )
 
+_PROMO_CODES = (
+    Route(
+        "POST",
+        "/v1/programs/{id}/promo-codes",
+        promo_codes.create_promo_code,
+        "Make a promo code of an enrolled partner",
+        _made(views.PromoCode),
+        body=shapes.PromoCodeIn,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "GET",
+        "/v1/programs/{id}/promo-codes",
+        promo_codes.list_promo_codes,
+        "List a program's promo codes",
+        {200: Page[views.PromoCode]},
+        query=shapes.PageQuery,
+        refusals=(404, 409),
+    ),
+    Route(
+        "PATCH",
+        "/v1/promo-codes/{id}",
+        promo_codes.change_promo_code,
+        "Pause or resume a promo code",
+        {200: views.PromoCode},
+        body=shapes.PromoCodePatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
+        "DELETE",
+        "/v1/promo-codes/{id}",
+        promo_codes.delete_promo_code,
+        "Delete a promo code; its text is free again",
+        {200: views.PromoCode},
+        refusals=(404, *CONFLICT),
+    ),
+)
+
 _KEYS = (
     Route(
         "POST",
@@ -315,7 +361,56 @@ _EVENTS = (
         "/v1/conversions/{id}/explain",
         events.explain_conversion,
         "Why a conversion was decided so",
-        {200: event_views.Explanation},
+        {200: explain_views.Explanation},
+        refusals=(404,),
+    ),
+    Route(
+        "GET",
+        "/v1/partners/{id}/conversions/{ref}/explain",
+        partner_explain.explain_to_partner,
+        "What became of a partner's own touches in a conversion, by its id, the id of an own "
+        "click, or an order id",
+        {200: partner_views.PartnerExplanation},
+        query=event_shapes.PartnerExplainQuery,
+        refusals=(404, 409),
+        for_partners=True,
+    ),
+    Route(
+        "GET",
+        "/v1/reports/unattributed",
+        reports.report_unattributed,
+        "Conversions without credit over a period, by reason",
+        {200: reports.UnattributedReport},
+        query=event_shapes.UnattributedQuery,
+        refusals=(409,),
+    ),
+)
+
+_PERSONS = (
+    Route(
+        "POST",
+        "/v1/erasures",
+        erasures.create_erasure,
+        "Forget identifiers, or show what would be forgotten",
+        {200: erasure_views.ErasureView, 202: erasure_views.ErasureView},
+        body=event_shapes.ErasureIn,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/erasures",
+        erasures.list_erasures,
+        "List erasures, the newest first, of one brand if named",
+        {200: Page[erasure_views.ErasureView]},
+        query=event_shapes.ErasuresQuery,
+        refusals=(409,),
+    ),
+    Route(
+        "GET",
+        "/v1/erasures/{id}",
+        erasures.read_erasure,
+        "Read an erasure",
+        {200: erasure_views.ErasureView},
         refusals=(404,),
     ),
 )
@@ -340,4 +435,6 @@ _SYSTEM = (
     Route("GET", "/openapi.json", describe, "This description", {200: dict}),
 )
 
-ROUTES: tuple[Route, ...] = _CATALOG + _TRACKING + _KEYS + _EVENTS + _SYSTEM
+ROUTES: tuple[Route, ...] = (
+    _CATALOG + _TRACKING + _PROMO_CODES + _KEYS + _EVENTS + _PERSONS + _SYSTEM
+)

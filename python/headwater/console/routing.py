@@ -36,6 +36,8 @@ class Route:
     refusals: tuple[int, ...] = ()
     is_open: bool = False
     """No key is asked for."""
+    for_partners: bool = False
+    """A partner's key of scope `read` is taken too; the handler looks whose it is."""
     content_type: str = JSON
 
     @property

@@ -19,7 +19,7 @@ from headwater import limits, metrics
 from headwater.console import bodies
 from headwater.console.answers import Answer, problem
 from headwater.console.context import Console, Request
-from headwater.console.keys import require_admin, secret_of
+from headwater.console.keys import Key, require_key, secret_of
 from headwater.console.routing import Route, Router
 from headwater.errors import ConfigError, LedgerError, RequestRefused
 
@@ -113,8 +113,8 @@ class ConsoleServer(web.Server):
             if tuple(request.version) not in _VERSIONS:
                 raise RequestRefused("http_version")
             target, _, query = request.raw_path.partition("#")[0].partition("?")
-            route, path = await self._admit(request, target)
-            return (await self._handle(request, route, path, query)).response()
+            route, path, key = await self._admit(request, target)
+            return (await self._handle(request, route, path, query, key)).response()
         except RequestRefused as refusal:
             return self._refused(request, route, refusal)
         except LedgerError as error:
@@ -127,21 +127,38 @@ class ConsoleServer(web.Server):
             log.exception("request_failed", extra={"fields": {"route": _name(route)}})
             return self._refused(request, route, RequestRefused("internal_error"))
 
-    async def _admit(self, request: web.BaseRequest, target: str) -> tuple[Route, dict[str, str]]:
-        """The route; who has no admin key is told neither what there is nor what there is not."""
-        found: tuple[Route, dict[str, str]] | RequestRefused
+    async def _admit(
+        self, request: web.BaseRequest, target: str
+    ) -> tuple[Route, dict[str, str], Key | None]:
+        """The route, its path, and the caller's key. Who has no admin key is told neither what
+        there is nor what there is not.
+        """
+        route: Route | None = None
+        path: dict[str, str] = {}
+        none_found = RequestRefused("not_found")
         try:
-            found = self._router.find(request.method, target)
-        except RequestRefused as none_found:
-            found = none_found
-        if isinstance(found, RequestRefused) or not found[0].is_open:
-            await self._console.run(require_admin, self._console.ledger, secret_of(request))
-        if isinstance(found, RequestRefused):
-            raise found
-        return found
+            route, path = self._router.find(request.method, target)
+        except RequestRefused as refusal:
+            none_found = refusal
+        key: Key | None = None
+        if route is None or not route.is_open:
+            key = await self._console.run(
+                require_key,
+                self._console.ledger,
+                secret_of(request),
+                for_partners=route is not None and route.for_partners,
+            )
+        if route is None:
+            raise none_found
+        return route, path, key
 
     async def _handle(
-        self, request: web.BaseRequest, route: Route, path: dict[str, str], query: str
+        self,
+        request: web.BaseRequest,
+        route: Route,
+        path: dict[str, str],
+        query: str,
+        key: Key | None,
     ) -> Answer:
         asked: msgspec.Struct | None = None
         body: msgspec.Struct | None = None
@@ -153,7 +170,7 @@ class ConsoleServer(web.Server):
             if not raw and route.is_body_required:
                 raise RequestRefused("malformed_body", "A JSON object is needed.")
             body, warnings = bodies.decode(route.body, bodies.parse(raw) if raw else {})
-        checked = Request(path=path, query=asked, body=body, warnings=warnings)
+        checked = Request(path=path, query=asked, body=body, warnings=warnings, key=key)
         return await route.handler(self._console, checked)
 
     def _refused(

@@ -16,6 +16,14 @@ from headwater import clock, ids, limits
 from headwater.console import checks
 from headwater.console.checks import LINK_CODE, PARAMETER, PROGRAM_CODE
 from headwater.ledger.objects import Reference
+from headwater.model.attribution import (
+    CLASSES,
+    WHOLE_PPM,
+    ExplicitClick,
+    Model,
+    OnConflict,
+    TouchClass,
+)
 
 Text = Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARACTERS_MAX)]
 Id = Annotated[
@@ -63,8 +71,45 @@ Aliases = Annotated[dict[Parameter, Parameter], Meta(max_length=limits.PROGRAM_L
 Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=3)]
 
 
+OwnWindow = Annotated[
+    int,
+    Meta(
+        ge=limits.CLICK_WINDOW_S_MIN,
+        le=limits.CLICK_WINDOW_S_MAX,
+        description="Null: the program's window.",
+    ),
+]
+Share = Annotated[int, Meta(ge=0, le=WHOLE_PPM)]
+PositionShares = Annotated[
+    list[Share],
+    Meta(
+        min_length=3,
+        max_length=3,
+        description="First, middle, last touch, in parts per million; their sum is 1,000,000.",
+    ),
+]
+HalfLife = Annotated[int, Meta(ge=limits.HALF_LIFE_S_MIN, le=limits.HALF_LIFE_S_MAX)]
+ClassOrder = Annotated[
+    list[TouchClass],
+    Meta(
+        min_length=1,
+        max_length=len(CLASSES),
+        description="The best class first, each once; one left out never earns.",
+    ),
+]
+Members = Annotated[int, Meta(ge=1, le=limits.PERSON_MEMBERS_MAX)]
+Hops = Annotated[int, Meta(ge=1, le=limits.PERSON_HOPS_MAX)]
+Neighbours = Annotated[int, Meta(ge=1, le=limits.PERSON_NEIGHBOURS_MAX)]
+PromoCode = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.PARAMETER_BYTES_MAX,
+        description="Compared without case; kept in upper case.",
+    ),
+]
+
 EXTERNAL: Final = "ext:"
-MODELS: Final = ("last_click",)
 
 
 def parse_reference(prefix: str, text: str) -> Reference:
@@ -82,11 +127,9 @@ class Rule(NamedTuple):
 
     check: Callable[[Any], Any]
     code: str = "invalid"
-    field: str | None = None
-    """The part of the field that is at fault, when it has parts."""
 
 
-def _refers(prefix: str, code: str = "invalid") -> Rule:
+def refers(prefix: str, code: str = "invalid") -> Rule:
     def check(text: str) -> str:
         try:
             parse_reference(prefix, text)
@@ -101,7 +144,7 @@ def _refers(prefix: str, code: str = "invalid") -> Rule:
 _TIME_MS: Final = range(946_684_800_000, 253_402_300_800_000)
 
 
-def _time(text: str) -> str:
+def time_text(text: str) -> str:
     try:
         at_ms = clock.parse_iso_ms(text)
     except (ValueError, OverflowError):
@@ -111,12 +154,6 @@ def _time(text: str) -> str:
     return text
 
 
-def _model(attribution: Attribution) -> Attribution:
-    if attribution.model not in MODELS:
-        raise ValueError(f"supported: {', '.join(MODELS)}")
-    return attribution
-
-
 _DESTINATION: Final = Rule(checks.destination, "invalid_destination")
 
 
@@ -124,6 +161,8 @@ class Body(msgspec.Struct, kw_only=True):
     """Base of what is taken."""
 
     rules: ClassVar[Mapping[str, Rule]] = {}
+    parts: ClassVar[Mapping[str, type[Body]]] = {}
+    """Fields whose own fields are told one by one when they are at fault."""
 
 
 class BrandIn(Body):
@@ -136,13 +175,29 @@ class BrandPatch(Body):
 
 
 class Attribution(Body):
-    """How credit is shared. `last_click` is the only model at present."""
+    """How credit is shared. A member left out has its default, in a PATCH what it had."""
 
-    model: Text = "last_click"
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "position_ppm": Rule(checks.position_ppm),
+        "class_order": Rule(checks.class_order),
+    }
+
+    model: Model | UnsetType = UNSET
+    position_ppm: PositionShares | UnsetType = UNSET
+    half_life_seconds: HalfLife | UnsetType = UNSET
+    class_order: ClassOrder | UnsetType = UNSET
+    soft_click_window_seconds: Window | UnsetType | None = UNSET
+    impression_window_seconds: Window | UnsetType = UNSET
+    explicit_click: ExplicitClick | UnsetType = UNSET
+    on_conflict: OnConflict | UnsetType = UNSET
+    per_partner_latest: bool | UnsetType | None = UNSET
+    members_max: Members | UnsetType = UNSET
+    hops_max: Hops | UnsetType = UNSET
+    neighbours_max: Neighbours | UnsetType = UNSET
 
 
 _PROGRAM_RULES: Final = {
-    "brand_id": _refers("brd"),
+    "brand_id": refers("brd"),
     "destination_url": _DESTINATION,
     "deep_link_hosts": Rule(checks.deep_link_hosts),
     "allowed_origins": Rule(checks.allowed_origins),
@@ -150,12 +205,13 @@ _PROGRAM_RULES: Final = {
     "currency": Rule(checks.currency, "currency_unknown"),
     "forward_params": Rule(checks.parameter_names),
     "aliases": Rule(checks.aliases),
-    "attribution": Rule(_model, field="attribution.model"),
 }
+_PROGRAM_PARTS: Final = {"attribution": Attribution}
 
 
 class ProgramIn(Body):
     rules: ClassVar[Mapping[str, Rule]] = _PROGRAM_RULES
+    parts: ClassVar[Mapping[str, type[Body]]] = _PROGRAM_PARTS
 
     brand_id: Id
     code: ProgramCode
@@ -179,6 +235,7 @@ class ProgramIn(Body):
 
 class ProgramPatch(Body):
     rules: ClassVar[Mapping[str, Rule]] = _PROGRAM_RULES
+    parts: ClassVar[Mapping[str, type[Body]]] = _PROGRAM_PARTS
 
     name: Text | UnsetType = UNSET
     destination_url: Url | UnsetType = UNSET
@@ -200,10 +257,27 @@ class ProgramPatch(Body):
 class EventTypeIn(Body):
     code: ProgramCode
     kind: EventKind
+    click_window_seconds: OwnWindow | None = None
     external_id: ExternalId | None = None
 
 
 class EventTypePatch(Body):
+    click_window_seconds: OwnWindow | UnsetType | None = UNSET
+    status: Status | UnsetType = UNSET
+
+
+class PromoCodeIn(Body):
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "code": Rule(checks.promo_code),
+        "partner_id": refers("prt", "unknown_partner"),
+    }
+
+    code: PromoCode
+    partner_id: Id
+    external_id: ExternalId | None = None
+
+
+class PromoCodePatch(Body):
     status: Status | UnsetType = UNSET
 
 
@@ -243,11 +317,11 @@ class Utm(Body):
 
 
 _LINK_RULES: Final = {
-    "program_id": _refers("prg", "unknown_program"),
-    "partner_id": _refers("prt", "unknown_partner"),
+    "program_id": refers("prg", "unknown_program"),
+    "partner_id": refers("prt", "unknown_partner"),
     "code": Rule(checks.link_code),
     "destination_url": _DESTINATION,
-    "expires_at": Rule(_time),
+    "expires_at": Rule(time_text),
 }
 
 
@@ -280,7 +354,7 @@ class LinkPatch(Body):
 
 class DomainIn(Body):
     rules: ClassVar[Mapping[str, Rule]] = {
-        "brand_id": _refers("brd"),
+        "brand_id": refers("brd"),
         "domain": Rule(checks.domain),
     }
 
@@ -291,8 +365,8 @@ class DomainIn(Body):
 
 class KeyIn(Body):
     rules: ClassVar[Mapping[str, Rule]] = {
-        "brand_id": _refers("brd"),
-        "partner_id": _refers("prt"),
+        "brand_id": refers("brd"),
+        "partner_id": refers("prt"),
     }
 
     scopes: Scopes
@@ -311,9 +385,9 @@ class PageQuery(Body):
 
 
 _QUERY_RULES: Final = {
-    "brand_id": _refers("brd"),
-    "program_id": _refers("prg"),
-    "partner_id": _refers("prt"),
+    "brand_id": refers("brd"),
+    "program_id": refers("prg"),
+    "partner_id": refers("prt"),
 }
 
 

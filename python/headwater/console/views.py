@@ -35,7 +35,22 @@ class Brand(Object, kw_only=True):
 
 
 class Attribution(View):
+    """`soft_click_window_seconds` null: the click window; `per_partner_latest` null: as the
+    model has it, true where credit is split.
+    """
+
     model: str
+    position_ppm: list[int]
+    half_life_seconds: int
+    class_order: list[str]
+    soft_click_window_seconds: int | None
+    impression_window_seconds: int
+    explicit_click: str
+    on_conflict: str
+    per_partner_latest: bool | None
+    members_max: int
+    hops_max: int
+    neighbours_max: int
 
 
 class Program(Object, kw_only=True):
@@ -61,6 +76,15 @@ class EventType(Object, kw_only=True):
     program_id: str
     code: str
     kind: str
+    click_window_seconds: int | None
+
+
+class PromoCode(Object, kw_only=True):
+    """A code whose use credits the partner. `code` is in upper case."""
+
+    program_id: str
+    partner_id: str
+    code: str
 
 
 class Partner(Object, kw_only=True):
@@ -166,7 +190,7 @@ def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
     return Program(
         **_base("prg", row, warnings),
         brand_id=ids.object_text("brd", row["brand_id"]),
-        attribution=Attribution(model=row["model"]),
+        attribution=Attribution(**row["attribution"]),
         **{name: row[name] for name in _PROGRAM_COLUMNS},
     )
 
@@ -177,6 +201,16 @@ def event_type(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> EventTy
         program_id=ids.object_text("prg", row["program_id"]),
         code=row["code"],
         kind=row["kind"],
+        click_window_seconds=row["click_window_seconds"],
+    )
+
+
+def promo_code(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> PromoCode:
+    return PromoCode(
+        **_base("pmo", row, warnings),
+        program_id=ids.object_text("prg", row["program_id"]),
+        partner_id=ids.object_text("prt", row["partner_id"]),
+        code=row["code"],
     )
 
 

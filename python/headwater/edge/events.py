@@ -86,7 +86,7 @@ async def post_click(edge: Edge, request: web.BaseRequest) -> web.Response:
     prepared = prepare_click(edge, body, once.origin, key)
     repeated = await once.check(edge)
     future = decide.submit(edge, prepared.brand, prepared.record)
-    await decide.safe(edge, future, "click", repeated=repeated)
+    await decide.safe(edge, future, prepared.kind, repeated=repeated)
     text = ids.event_text("clk", prepared.event_id)
     return json_answer({"click_id": text, "warnings": prepared.warnings}, 201)
 
@@ -171,7 +171,7 @@ def _send(edge: Edge, event: Any, origin: Origin, key: Key) -> _Accepted:
     if kind == "click":
         click = prepare_click(edge, body, origin, key)
         future = decide.submit(edge, click.brand, click.record)
-        return _Accepted(201, ids.event_text("clk", click.event_id), kind, future, None)
+        return _Accepted(201, ids.event_text("clk", click.event_id), click.kind, future, None)
     if kind == "identify":
         identify = prepare_identify(edge, body, origin)
         future = decide.submit(edge, identify.brand, identify.record)

@@ -14,6 +14,7 @@ from headwater.errors import FieldFault, RequestRefused
 from headwater.model.reasons import REASONS
 
 Consent = Literal["granted", "denied"]
+TouchType = Literal["click", "soft_click", "impression"]
 SUB_IDS = tuple(f"sub{number}" for number in range(1, 11))
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 CLICK_PARAMETERS = (*SUB_IDS, "shared_id", "source", *UTM)
@@ -51,6 +52,7 @@ class ClickIn(EventIn, kw_only=True):
 
     partner: str | None = None
     link: str | None = None
+    touch_type: TouchType | None = None
     referrer: str | None = None
     shared_id: str | None = None
     source: str | None = None

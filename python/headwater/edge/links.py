@@ -64,6 +64,8 @@ class EventType(NamedTuple):
     code: str
     kind: str
     active: bool
+    window_s: int
+    """A click window of its own; 0: the program's."""
 
 
 class Link(NamedTuple):
@@ -109,8 +111,7 @@ class LinkTable:
         self.enrolments: dict[tuple[int, int], bool] = {}
         self.partners: dict[int, bool] = {}
         self.links: dict[int, Link] = {}
-        self.cookie_age_s = _COOKIE_AGE_S_MIN
-        """Longest click window of all programs: they share the host's one cookie."""
+        self._cookie_age_s: int | None = None
         self._event_types: dict[int, EventType] = {}
         self._domains: dict[int, Domain] = {}
         self._keys: dict[int, Key] = {}
@@ -165,6 +166,18 @@ class LinkTable:
                 return None
         return found
 
+    @property
+    def cookie_age_s(self) -> int:
+        """Longest click window of all programs and event types: they share the host's one
+        cookie.
+        """
+        if self._cookie_age_s is None:
+            windows = [each.window_s for each in self.programs.values()]
+            windows += [each.window_s for each in self._event_types.values()]
+            longest_s = max(windows, default=0)
+            self._cookie_age_s = min(max(longest_s, _COOKIE_AGE_S_MIN), limits.COOKIE_AGE_S_MAX)
+        return self._cookie_age_s
+
     def is_domain(self, host: str) -> bool:
         return host in self._domains_by_host
 
@@ -209,8 +222,7 @@ class LinkTable:
             program = _read_program(number, value)
             self.programs[number] = program
             self._programs_by_code[program.code] = program
-        longest_s = max((each.window_s for each in self.programs.values()), default=0)
-        self.cookie_age_s = min(max(longest_s, _COOKIE_AGE_S_MIN), limits.COOKIE_AGE_S_MAX)
+        self._cookie_age_s = None
 
     def _event_type(self, number: int, value: Value | None) -> None:
         _forget(
@@ -225,9 +237,11 @@ class LinkTable:
                 str(value["code"]),
                 str(value.get("kind", "custom")),
                 _is_active(value),
+                int(value.get("click_window_seconds") or 0),
             )
             self._event_types[number] = found
             self._event_types_by_code[found.program, found.code] = found
+        self._cookie_age_s = None
 
     def _partner(self, number: int, value: Value | None) -> None:
         if value is None:

@@ -22,6 +22,8 @@ from headwater.edge.links import Key, Link, Program
 from headwater.edge.text import cut
 from headwater.errors import RequestRefused
 from headwater.model.records import (
+    CLICK,
+    TOUCH_FLAGS,
     ClickBody,
     Flag,
     Identifiers,
@@ -41,6 +43,8 @@ class Observation:
     brand: int
     record: bytes
     warnings: list[str]
+    kind: str
+    """What it counts as: a click, or a touch that is none."""
 
 
 def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key) -> Observation:
@@ -65,16 +69,18 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         client = client._replace(referrer=cut(event.referrer, limits.REFERRER_BYTES_MAX))
     faults.raise_any()
     event_id = _event_id(edge, program, origin, now_ms)
+    touch = event.touch_type or CLICK
     body_out = ClickBody(
         program=program.number,
         partner=partner,
         link=link.number if link else 0,
-        flags=_flags(event, denied),
+        flags=_flags(event, denied) | TOUCH_FLAGS[touch],
         identifiers=known,
         params=cut_parameters(lambda name: getattr(event, name)),
         client=client,
     )
-    return _observation(Kind.CLICK, event_id, program, now_ms, claimed, origin, body_out, warnings)
+    record = _record(Kind.CLICK, event_id, program, now_ms, claimed, origin, body_out)
+    return Observation(event_id, program.brand, record, warnings, touch)
 
 
 def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Observation:
@@ -96,12 +102,11 @@ def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Obs
     faults.raise_any()
     event_id = _event_id(edge, program, origin, now_ms)
     body_out = IdentifyBody(program.number, _flags(event, denied), known, client)
-    return _observation(
-        Kind.IDENTIFY, event_id, program, now_ms, claimed, origin, body_out, warnings
-    )
+    record = _record(Kind.IDENTIFY, event_id, program, now_ms, claimed, origin, body_out)
+    return Observation(event_id, program.brand, record, warnings, "identify")
 
 
-def _observation(
+def _record(
     kind: Kind,
     event_id: bytes,
     program: Program,
@@ -109,9 +114,8 @@ def _observation(
     claimed: int | None,
     origin: Origin,
     body: tuple[object, ...],
-    warnings: list[str],
-) -> Observation:
-    record = encode(
+) -> bytes:
+    return encode(
         Record(
             kind=int(kind),
             event_id=event_id,
@@ -123,7 +127,6 @@ def _observation(
             body=body,
         )
     )
-    return Observation(event_id, program.brand, record, warnings)
 
 
 def _event_id(edge: Edge, program: Program, origin: Origin, now_ms: int) -> bytes:

@@ -7,9 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
-from headwater import _core, ids, limits
+from headwater import _core, identity_key, ids, limits
 from headwater.config import Config
-from headwater.edge import identity
 from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
 from headwater.edge.links import LinkTable
@@ -117,7 +116,7 @@ async def _parts(config: Config, gate: Callable[[], bool]) -> AsyncIterator[Edge
         feed=feed,
         memory=memory,
         ledger=LedgerWatch(data / "run"),
-        identity_key=identity.load_or_create(data),
+        identity_key=identity_key.load_or_create(data),
         gate=gate,
     )
     async with contextlib.AsyncExitStack() as stack:

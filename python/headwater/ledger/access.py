@@ -23,8 +23,6 @@ from headwater.ledger.objects import (
 from headwater.ledger.outbox import take_revisions
 from headwater.ledger.schema import brands, keys, partners
 
-DELETED = "deleted"
-
 
 def create_key(
     ledger: Ledger,
@@ -82,9 +80,9 @@ def delete_key(ledger: Ledger, reference: Reference) -> Saved | None:
         row = find(connection, keys, reference)
         if row is None:
             return None
-        if row["status"] == DELETED:
+        if row["status"] == values.DELETED:
             return Saved(row, created=False, revision=row["revision"])
-        row = update(connection, keys, row, revision, {"status": DELETED})
+        row = update(connection, keys, row, revision, {"status": values.DELETED})
         return saved(connection, revision, row, values.key_change(row), created=False)
 
 

@@ -16,8 +16,10 @@ from headwater.ledger.schema import (
     observations,
     rejections,
 )
+from headwater.model.records import Flag
 
 _ROWS: Final = 10_000
+_OTHER_TOUCHES: Final = int(Flag.SOFT_CLICK | Flag.IMPRESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Census:
     """Committed events by what became of them."""
 
     clicks_by_verdict: dict[str, int]
+    other_touches: int
+    """Soft clicks and impressions."""
     observations: int
     reports_by_outcome: dict[str, int]
     conversions_by_status: dict[str, int]
@@ -33,9 +37,10 @@ class Census:
 
     @property
     def events(self) -> int:
-        """Clicks, identifies and page views, conversion reports, rejections."""
+        """Touches, identifies and page views, conversion reports, rejections."""
         return (
             sum(self.clicks_by_verdict.values())
+            + self.other_touches
             + self.observations
             + sum(self.reports_by_outcome.values())
             + sum(self.rejections_by_reason.values())
@@ -46,14 +51,21 @@ def census(ledger: Ledger) -> Census:
     """Count everything committed, at one moment."""
     with ledger.read() as connection:
 
-        def grouped(column: sa.Column[str]) -> dict[str, int]:
+        def grouped(column: sa.Column[str], *only: sa.ColumnElement[bool]) -> dict[str, int]:
             rows = connection.execute(
-                sa.select(column, sa.func.count()).where(column.is_not(None)).group_by(column)
+                sa.select(column, sa.func.count())
+                .where(column.is_not(None), *only)
+                .group_by(column)
             )
             return {row[0]: row[1] for row in rows}
 
+        is_click = clicks.c.flags.bitwise_and(_OTHER_TOUCHES) == 0
         return Census(
-            clicks_by_verdict=grouped(clicks.c.verdict),
+            clicks_by_verdict=grouped(clicks.c.verdict, is_click),
+            other_touches=connection.scalar(
+                sa.select(sa.func.count()).select_from(clicks).where(~is_click)
+            )
+            or 0,
             observations=connection.scalar(sa.select(sa.func.count()).select_from(observations))
             or 0,
             reports_by_outcome=grouped(conversion_reports.c.outcome),
@@ -64,7 +76,7 @@ def census(ledger: Ledger) -> Census:
 
 
 def click_ids(ledger: Ledger) -> Iterator[bytes]:
-    """Every committed click's id, once for each row, in order."""
+    """Every committed touch's id, once for each row, in order."""
     yield from _ids(ledger, clicks.c.click_id)
 
 

@@ -11,8 +11,8 @@ from headwater import ids, limits
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import conversions, credit_shares
 
-Credit = tuple[int, bytes, int]
-"""Partner number, click id, share in parts per million."""
+Credit = tuple[int, bytes | None, int]
+"""Partner number, click id (None: a promo code's use), share in parts per million."""
 
 _COLUMNS: Final = (
     conversions.c.conversion_id,
@@ -42,7 +42,7 @@ def decision(
         "credits": [
             {
                 "partner_id": ids.object_text("prt", partner),
-                "click_id": ids.event_text("clk", click_id),
+                "click_id": None if click_id is None else ids.event_text("clk", click_id),
                 "share_ppm": share_ppm,
             }
             for partner, click_id, share_ppm in credits_given

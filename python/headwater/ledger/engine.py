@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from headwater import limits
 from headwater.errors import LedgerError, SchemaMismatch
-from headwater.ledger.schema import SCHEMA_VERSION, metadata
+from headwater.ledger.columns import metadata
+from headwater.ledger.schema import SCHEMA_VERSION
 
 # Alembic's own table, read here without it.
 _VERSIONS = sa.table("alembic_version", sa.column("version_num", sa.String))

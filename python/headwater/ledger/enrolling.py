@@ -289,14 +289,17 @@ def change_partner(
 def change_program(
     ledger: Ledger, reference: Reference, columns: Mapping[str, Any]
 ) -> Saved | None:
-    """Set columns of a program; a new destination is told for its links that have none of their
-    own. None: no such program.
+    """Set columns of a program; `attribution` sets those of its members that are given. A new
+    destination is told for the links that have none of their own. None: no such program.
     """
     with ledger.write() as connection:
         revision = take_revisions(connection)
         before = find(connection, programs, reference)
         if before is None:
             return None
+        if "attribution" in columns:
+            merged = {**before["attribution"], **columns["attribution"]}
+            columns = {**columns, "attribution": merged}
         row = update(connection, programs, before, revision, columns)
         result = saved(connection, revision, row, values.program_change(row), created=False)
         concerns_many = row["destination_url"] != before["destination_url"]

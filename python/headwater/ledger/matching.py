@@ -12,6 +12,7 @@ and the ledger has, such as one sent again under its key a week later, leaves th
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from headwater import clock, faults
 from headwater.errors import Fenced
 from headwater.ledger.decisions import decision, decision_by_id, recent_decisions
 from headwater.ledger.engine import Ledger
+from headwater.ledger.erasing import note_erasures
 from headwater.ledger.manifest import (
     SegmentFact,
     SnapshotFact,
@@ -52,6 +54,7 @@ from headwater.ledger.schema import (
     conversion_reports,
     conversions,
     credit_shares,
+    late_evidence,
     observations,
     others,
     partitions,
@@ -181,6 +184,10 @@ def _insert_outcomes(
             if inserted != len(rows):
                 fields = {"table": table.name, "count": len(rows) - inserted}
                 log.warning("events were in the ledger before", extra={"fields": fields})
+    if batch.outcomes.get("late_evidence"):
+        _insert_late_evidence(ledger, connection, batch.outcomes["late_evidence"])
+    if batch.outcomes.get("erasures"):
+        note_erasures(ledger, connection, batch.outcomes["erasures"], batch.time_ms)
     decided_before: set[bytes] = set()
     if batch.outcomes.get("conversions"):
         decided_before = _insert_conversions(ledger, connection, batch.outcomes["conversions"])
@@ -194,6 +201,22 @@ def _insert_outcomes(
         ]
         connection.exec_driver_sql(ledger.insert_sql(quarantine), rows)
     return decided_before
+
+
+# Where a row of late evidence holds the list of partners.
+_PARTNERS_AT: Final = 5
+
+
+def _insert_late_evidence(
+    ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
+) -> None:
+    connection.exec_driver_sql(
+        ledger.insert_sql(late_evidence, or_ignore=True),
+        [
+            (*row[:_PARTNERS_AT], json.dumps(list(row[_PARTNERS_AT])), *row[_PARTNERS_AT + 1 :])
+            for row in rows
+        ],
+    )
 
 
 def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -227,7 +250,7 @@ def _insert_conversions(
     """Write the newest revision of each conversion, and its credits in place of the former; the
     ids of those that came with a revision the ledger has already.
     """
-    newest = {row[0]: row for row in rows}
+    newest = _newest(rows)
     sql = ledger.cached_sql(_upsert_conversions)
     values = [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
     passed_over: set[bytes] = set()
@@ -261,6 +284,18 @@ def _insert_conversions(
     return passed_over
 
 
+def _newest(rows: Sequence[Sequence[Any]]) -> dict[bytes, Sequence[Any]]:
+    """The last row of each conversion. What is decided again without a report comes without a
+    record: the one that is there stays.
+    """
+    newest: dict[bytes, Sequence[Any]] = {}
+    for row in rows:
+        before = newest.get(row[0])
+        record = row[-1] or (before[-1] if before else b"")
+        newest[row[0]] = (*row[:-1], record)
+    return newest
+
+
 def _upsert_conversions(dialect: sa.Dialect) -> str:
     # The two dialects spell it alike, and only they have it.
     if dialect.name == "sqlite":
@@ -268,11 +303,14 @@ def _upsert_conversions(dialect: sa.Dialect) -> str:
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     statement = insert(conversions)
-    changed = {
+    changed: dict[str, sa.ColumnElement[Any]] = {
         column.name: statement.excluded[column.name]
         for column in conversions.columns
         if not column.primary_key
     }
+    # No parameter: the driver's text takes those of the row alone.
+    is_there = sa.func.length(statement.excluded.record) > sa.literal_column("0")
+    changed["record"] = sa.case((is_there, statement.excluded.record), else_=conversions.c.record)
     return str(
         statement.on_conflict_do_update(
             index_elements=["conversion_id"],

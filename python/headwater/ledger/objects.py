@@ -228,7 +228,13 @@ def create_program(
 
 
 def create_event_type(
-    ledger: Ledger, origin: Origin, *, program: Reference, code: str, kind: str
+    ledger: Ledger,
+    origin: Origin,
+    *,
+    program: Reference,
+    code: str,
+    kind: str,
+    click_window_seconds: int | None = None,
 ) -> Saved | None:
     """An event type of a program; None when there is no such program.
 
@@ -245,13 +251,13 @@ def create_event_type(
             return before
         if taken(connection, within, event_types.c.code == code):
             raise refused_field("code", "conflict", "the program has an event type of this code")
-        row = insert(
-            connection,
-            event_types,
-            revision,
-            origin,
-            {"program_id": owner["id"], "code": code, "kind": kind},
-        )
+        columns = {
+            "program_id": owner["id"],
+            "code": code,
+            "kind": kind,
+            "click_window_seconds": click_window_seconds,
+        }
+        row = insert(connection, event_types, revision, origin, columns)
         change = values.event_type_change(row, owner["brand_id"])
         return saved(connection, revision, row, change, created=True)
 

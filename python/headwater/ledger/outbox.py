@@ -32,6 +32,9 @@ class Change:
     """What the engine is told."""
     value: dict[str, Any] | None
     """What the edges are told."""
+    for_edges: bool = True
+    is_deleted: bool = False
+    """The engine is told that the object is gone, and no control."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Announcement:
     number: int
     control: bytes
     value: dict[str, Any] | None
+    for_edges: bool
 
 
 def take_revisions(connection: sa.Connection, count: int = 1) -> int:
@@ -84,7 +88,12 @@ def announce(connection: sa.Connection, first_revision: int, changes: Sequence[C
             claim_ms=None,
             trust=Trust.SERVER,
             source=Source.CONSOLE,
-            body=ControlBody(change.object, change.number, revision, change.control),
+            body=ControlBody(
+                change.object,
+                change.number,
+                revision,
+                None if change.is_deleted else change.control,
+            ),
         )
         rows.append(
             {
@@ -95,12 +104,34 @@ def announce(connection: sa.Connection, first_revision: int, changes: Sequence[C
                 "number": change.number,
                 "control": encode(control),
                 "value": None if change.value is None else msgpack.packb(change.value),
+                "for_edges": change.for_edges,
                 "created_ms": now_ms,
                 "appended": False,
                 "committed": False,
             }
         )
     connection.execute(sa.insert(config_outbox), rows)
+
+
+def append_record(connection: sa.Connection, revision: int, kind: str, record: Record) -> None:
+    """Write the outbox row of a record that is no object: it goes on the log, in its turn among
+    the changes, and edges do not hear of it.
+    """
+    connection.execute(
+        sa.insert(config_outbox).values(
+            revision=revision,
+            brand=record.brand,
+            partition=_partitions_of(connection, {record.brand})[record.brand],
+            object=kind,
+            number=revision,
+            control=encode(record),
+            value=None,
+            for_edges=False,
+            created_ms=record.accept_ms,
+            appended=False,
+            committed=False,
+        )
+    )
 
 
 def _partitions_of(connection: sa.Connection, numbers: set[int]) -> dict[int, int]:
@@ -142,12 +173,13 @@ def not_appended(ledger: Ledger, count: int = limits.TRANSACTION_ROWS_MAX) -> Wa
     return Waiting(found, newest if len(found) < count else found[-1].revision)
 
 
-def newest_appended(ledger: Ledger) -> int:
-    """The newest revision that is on the log; 0 when none is."""
+def newest_told(ledger: Ledger) -> int:
+    """The newest revision on the log that edges were told; 0 when there is none."""
+    columns = config_outbox.c
     with ledger.read() as connection:
         return (
             connection.scalar(
-                sa.select(sa.func.max(config_outbox.c.revision)).where(config_outbox.c.appended)
+                sa.select(sa.func.max(columns.revision)).where(columns.appended, columns.for_edges)
             )
             or 0
         )
@@ -193,20 +225,23 @@ def _announcement(row: sa.Row[Any]) -> Announcement:
         number=row.number,
         control=row.control,
         value=_unpacked(row.value),
+        for_edges=row.for_edges,
     )
 
 
 def published_objects(
     ledger: Ledger, after: tuple[str, int] = ("", 0), count: int = limits.TRANSACTION_ROWS_MAX
 ) -> list[tuple[int, str, int, dict[str, Any] | None]]:
-    """(revision, object, number, value) of the objects as last appended, a page after `after`.
+    """(revision, object, number, value) of the objects edges know, as last appended, a page
+    after `after`.
 
     A deleted object comes with None: an edge that was away has to hear of it.
     """
     columns = config_outbox.c
     newest = (
         sa.select(columns.object, columns.number, sa.func.max(columns.revision).label("revision"))
-        .where(columns.appended, sa.tuple_(columns.object, columns.number) > sa.tuple_(*after))
+        .where(columns.appended, columns.for_edges)
+        .where(sa.tuple_(columns.object, columns.number) > sa.tuple_(*after))
         .group_by(columns.object, columns.number)
         .order_by(columns.object, columns.number)
         .limit(count)

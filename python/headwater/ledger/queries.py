@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from headwater import limits
+from headwater.ledger import values
 from headwater.ledger.decisions import credits_of
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Reference, find
@@ -18,9 +20,11 @@ from headwater.ledger.schema import (
     domains,
     enrolments,
     event_types,
+    late_evidence,
     links,
     partitions,
     programs,
+    promo_codes,
 )
 
 Row = dict[str, Any]
@@ -52,10 +56,23 @@ def object_page(
         return [dict(row) for row in rows]
 
 
+def program_by_code(ledger: Ledger, code: str) -> Row | None:
+    """The program of a code, which is unique in the deployment."""
+    with ledger.read() as connection:
+        row = connection.execute(sa.select(programs).where(programs.c.code == code)).mappings()
+        return next((dict(each) for each in row), None)
+
+
 def event_type_page(ledger: Ledger, program: int, *, after: int, count: int) -> list[Row]:
     """A program's event types."""
     within = event_types.c.program_id == program
     return object_page(ledger, event_types, within, after=after, count=count)
+
+
+def promo_code_page(ledger: Ledger, program: int, *, after: int, count: int) -> list[Row]:
+    """A program's promo codes, without the deleted ones."""
+    within = (promo_codes.c.program_id == program, promo_codes.c.status != values.DELETED)
+    return object_page(ledger, promo_codes, *within, after=after, count=count)
 
 
 def enrolment_page(ledger: Ledger, program: int, *, after: int, count: int) -> list[Row]:
@@ -123,7 +140,7 @@ def click_page(
         return [dict(row) for row in connection.execute(statement).mappings()]
 
 
-_CONVERSION = (
+CONVERSION = (
     sa.select(
         conversions,
         programs.c.code.label("program_code"),
@@ -132,15 +149,17 @@ _CONVERSION = (
     .outerjoin(programs, programs.c.id == conversions.c.program)
     .outerjoin(event_types, event_types.c.id == conversions.c.event_type)
 )
+"""A conversion as last decided, with the codes of its program and event type."""
 
 
 def conversion_row(ledger: Ledger, conversion_id: bytes) -> Row | None:
     """One conversion as last decided, with the codes of program and event type, its `credits`
-    (partner, click id, share) and its `reports`, oldest first; None when it is not committed.
+    (partner, click id, share), its `reports` and its `late_evidence`, oldest first; None when it
+    is not committed.
     """
     with ledger.read() as connection:
         row = (
-            connection.execute(_CONVERSION.where(conversions.c.conversion_id == conversion_id))
+            connection.execute(CONVERSION.where(conversions.c.conversion_id == conversion_id))
             .mappings()
             .first()
         )
@@ -151,8 +170,18 @@ def conversion_row(ledger: Ledger, conversion_id: bytes) -> Row | None:
             .where(conversion_reports.c.conversion_id == conversion_id)
             .order_by(conversion_reports.c.accept_ms, conversion_reports.c.event_id)
         ).mappings()
-        given = credits_of(connection, [conversion_id])[conversion_id]
-        return {**row, "credits": given, "reports": [dict(report) for report in reports]}
+        late = connection.execute(
+            sa.select(late_evidence)
+            .where(late_evidence.c.conversion_id == conversion_id)
+            .order_by(late_evidence.c.event_id)
+            .limit(limits.PAGE_ROWS_MAX)
+        ).mappings()
+        return {
+            **row,
+            "credits": credits_of(connection, [conversion_id])[conversion_id],
+            "reports": [dict(report) for report in reports],
+            "late_evidence": [dict(each) for each in late],
+        }
 
 
 def conversion_page(
@@ -160,7 +189,7 @@ def conversion_page(
 ) -> list[Row]:
     """Conversions accepted before a (time, id), the newest first, with their `credits`."""
     order = (conversions.c.accept_ms, conversions.c.conversion_id)
-    statement = _CONVERSION.order_by(*(column.desc() for column in order)).limit(count)
+    statement = CONVERSION.order_by(*(column.desc() for column in order)).limit(count)
     if program is not None:
         statement = statement.where(conversions.c.program == program)
     if before is not None:

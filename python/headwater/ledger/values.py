@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.ledger.outbox import Change
+from headwater.model.attribution import control_members
 
 Row = Mapping[str, Any]
 
 ACTIVE = "active"
 PAUSED = "paused"
+DELETED = "deleted"
 
 
 def brand_change(row: Row) -> Change:
@@ -26,7 +28,7 @@ def program_change(row: Row) -> Change:
     control = {
         "code": row["code"],
         "window_ms": row["click_window_seconds"] * 1000,
-        "model": row["model"],
+        **control_members(row["attribution"]),
         "currency": row["currency"],
         "timezone": row["timezone"],
         "status": row["status"],
@@ -38,7 +40,6 @@ def program_change(row: Row) -> Change:
         "deep_link_hosts",
         "click_param",
         "click_window_seconds",
-        "model",
         "currency",
         "consent_default",
         "forward_params",
@@ -53,13 +54,18 @@ def program_change(row: Row) -> Change:
 
 
 def event_type_change(row: Row, brand: int) -> Change:
-    value = {
+    """A window of its own is told only where there is one."""
+    control = {
         "program": row["program_id"],
         "code": row["code"],
         "kind": row["kind"],
         "status": row["status"],
     }
-    return Change("event_type", row["id"], brand, value, value)
+    value = dict(control)
+    if row["click_window_seconds"] is not None:
+        control["window_ms"] = row["click_window_seconds"] * 1000
+        value["click_window_seconds"] = row["click_window_seconds"]
+    return Change("event_type", row["id"], brand, control, value)
 
 
 def partner_change(row: Row) -> Change:
@@ -95,6 +101,20 @@ def link_change(row: Row, brand: int) -> Change:
         "expires_ms": row["expires_ms"],
     }
     return Change("link", row["id"], brand, control, value)
+
+
+def promo_code_change(row: Row, brand: int) -> Change:
+    """Edges pass codes on as they come: only the engine knows whose they are."""
+    control = {
+        "program": row["program_id"],
+        "partner": row["partner_id"],
+        "code": row["code"],
+        "status": row["status"],
+    }
+    is_deleted = row["status"] == DELETED
+    return Change(
+        "promo_code", row["id"], brand, control, None, for_edges=False, is_deleted=is_deleted
+    )
 
 
 def domain_change(row: Row) -> Change:

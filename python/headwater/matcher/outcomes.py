@@ -10,7 +10,7 @@ import msgpack
 from headwater import ids, metrics
 from headwater.ledger.decisions import decision, decision_by_id
 from headwater.ledger.engine import Ledger
-from headwater.model.records import Kind
+from headwater.model.records import CLICK, Kind, touch_type
 
 Outcomes = Mapping[str, Any]
 Row = Sequence[Any]
@@ -27,6 +27,7 @@ class Told(NamedTuple):
 
 
 # Positions in the engine's outcome rows.
+CLICK_FLAGS, CLICK_VERDICT = 9, 10
 REPORT_EVENT, REPORT_CONVERSION, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 6, 7
 CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
 CONVERSION_CREDITS = 14
@@ -85,13 +86,33 @@ def decisions_to_tell(
     return told
 
 
+def revised(
+    batches: Sequence[Outcomes],
+    told: Sequence[Told],
+    decided_before: frozenset[bytes] = frozenset(),
+) -> dict[str, bytes]:
+    """Decisions of the batches that no report brought about: late evidence did. By conversion
+    id; nobody waits for them, and what is stored of the conversion has to follow.
+    """
+    answered = {each.conversion_id for each in told}
+    rows = {
+        ids.event_text("cnv", row[CONVERSION_ID]): row
+        for outcomes in batches
+        for row in outcomes["conversions"]
+        if row[CONVERSION_ID] not in decided_before
+    }
+    return {
+        text: msgpack.packb(decision_of(row)) for text, row in rows.items() if text not in answered
+    }
+
+
 def count(outcomes: Outcomes) -> None:
     """Add a committed batch to the metrics."""
     committed = {
-        "click": len(outcomes["clicks"]),
         "conversion": len(outcomes["reports"]),
         "rejection": len(outcomes["rejections"]),
         "control": len(outcomes["controls"]),
+        "erasure": len(outcomes.get("erasures", ())),
         "tick": outcomes["ticks"],
     }
     for row in outcomes["observations"]:
@@ -100,12 +121,15 @@ def count(outcomes: Outcomes) -> None:
     for row in outcomes["others"]:
         name = Kind(row[1]).name.lower()
         committed[name] = committed.get(name, 0) + 1
+    verdicts: dict[str, int] = {}
+    for row in outcomes["clicks"]:
+        name = touch_type(row[CLICK_FLAGS])
+        committed[name] = committed.get(name, 0) + 1
+        if name == CLICK:
+            verdicts[row[CLICK_VERDICT]] = verdicts.get(row[CLICK_VERDICT], 0) + 1
     for name, number in committed.items():
         if number:
             metrics.EVENTS_COMMITTED.labels(name).inc(number)
-    verdicts: dict[str, int] = {}
-    for row in outcomes["clicks"]:
-        verdicts[row[10]] = verdicts.get(row[10], 0) + 1
     for verdict, number in verdicts.items():
         metrics.CLICKS.labels(verdict).inc(number)
     if outcomes["duplicates"]:

@@ -128,6 +128,8 @@ def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]
         "reports",
         "rejections",
         "controls",
+        "erasures",
+        "late_evidence",
         "others",
         "quarantined",
     ):

@@ -56,6 +56,7 @@ class Matcher:
         self._snapshots = Snapshots(ledger, self._data, settings.snapshot_every_ms)
         self._housekept_s = 0.0
         self._untold = False
+        self._revised: dict[str, bytes] = {}
         self._renewed_s = 0.0
 
     def stop(self, *_signal: object) -> None:
@@ -184,9 +185,8 @@ class Matcher:
         return max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
 
     def _tell(self, batches: list[PartitionBatch], decided_before: frozenset[bytes]) -> None:
-        told = outcomes.decisions_to_tell(
-            self._ledger, [batch.outcomes for batch in batches], decided_before
-        )
+        decided = [batch.outcomes for batch in batches]
+        told = outcomes.decisions_to_tell(self._ledger, decided, decided_before)
         committed = {
             batch.partition: {
                 producer: self._partitions[batch.partition].engine.ranges(producer)
@@ -194,11 +194,18 @@ class Matcher:
             }
             for batch in batches
         }
+        self._revised.update(outcomes.revised(decided, told, decided_before))
         try:
             self._reader.publish(committed, told)
+            self._keep_revised()
         except JournalError:
             self._untold = True
             raise
+
+    def _keep_revised(self) -> None:
+        """Store what was decided again without a report; kept until Redis has it."""
+        self._reader.keep_decisions(self._revised.items())
+        self._revised.clear()
 
     def _tell_again(self) -> None:
         """What an edge may not have heard: every committed range, and the last decisions. An edge
@@ -214,6 +221,7 @@ class Matcher:
                 (found["conversion_id"], msgpack.packb(found))
                 for found in recent_decisions(self._ledger, clock.now_ms() - TOLD_AGAIN_MS)
             )
+            self._keep_revised()
             self._untold = False
         except JournalError as error:
             log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})

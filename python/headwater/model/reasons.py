@@ -55,7 +55,9 @@ REASONS: dict[str, Reason] = {
     "unknown_partner": Reason(422, "No such partner is enrolled in the program."),
     "unknown_type": Reason(422, "The batch's event has no known `type`."),
     "program_inactive": Reason(422, "The program does not take events now."),
-    "no_identifier": Reason(422, "A conversion needs one identifier or a promo code."),
+    "no_identifier": Reason(
+        422, "One identifier at least is needed; of a conversion, a promo code will do."
+    ),
     "pii_in_customer_id": Reason(422, "The customer id looks like an e-mail address."),
     "card_number_refused": Reason(422, "A value looks like a card number; none is ever taken."),
     "test_card_invalid": Reason(422, "The test card needs CVV 100 and an expiry not in the past."),

@@ -7,7 +7,7 @@ a tuple, so `msgpack.packb(record)` writes the wire form.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -60,7 +60,24 @@ class Flag(IntFlag):
     QR = 8
     PREFETCH = 16
     SOFT_CLICK = 32
+    """A touch the visitor did not choose: a pop-up, a redirect without a choice."""
     IMPRESSION = 64
+
+
+# A click's record stands for every kind of touch; its flags say which.
+CLICK: Final = "click"
+TOUCH_FLAGS: Final = {
+    CLICK: 0,
+    "soft_click": int(Flag.SOFT_CLICK),
+    "impression": int(Flag.IMPRESSION),
+}
+
+
+def touch_type(flags: int) -> str:
+    """`click`, `soft_click` or `impression`, by the flags of a click's record."""
+    if flags & Flag.IMPRESSION:
+        return "impression"
+    return "soft_click" if flags & Flag.SOFT_CLICK else CLICK
 
 
 TypeAndDigest = tuple[int, bytes]
@@ -147,7 +164,8 @@ class ControlBody(NamedTuple):
     kind: str
     number: int
     revision: int
-    value: dict[str, object]
+    value: dict[str, object] | None
+    """None: the object is deleted."""
 
 
 class DecisionBody(NamedTuple):
@@ -160,8 +178,9 @@ class ErasureBody(NamedTuple):
     scope: str
     """`identifier` or `person`."""
     dry_run: bool
+    """Nothing is forgotten; the answer says what would be."""
     force: bool
-    """Whether what belongs to another customer as well is forgotten too."""
+    """Also what is joined to another customer."""
     identifiers: Identifiers
 
 

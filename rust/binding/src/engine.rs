@@ -131,6 +131,17 @@ impl PyEngine {
         Ok(PyBytes::new(py, &bytes))
     }
 
+    /// The ids of live clicks by their numbers.
+    fn click_ids<'py>(
+        &self,
+        py: Python<'py>,
+        brand: u64,
+        numbers: PyBackedBytes,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.run(py, |engine, _| engine.click_ids(brand, &numbers))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
     /// The state as it is now, shared until the engine moves on.
     fn view(&self, py: Python<'_>) -> PyResult<PySnapshotView> {
         self.run(py, |engine, _| Ok(PySnapshotView { view: engine.view() }))

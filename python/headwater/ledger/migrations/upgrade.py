@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from headwater.errors import SchemaMismatch
-from headwater.ledger.schema import metadata
+from headwater.ledger.columns import metadata
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -16,11 +18,24 @@ def upgrade() -> None:
     """Make the tables, the configuration's first."""
     _configuration_objects()
     _configuration_children()
+    _promo_codes()
     _configuration_log()
     _ownership()
     _events()
     _reports()
+    _erasures()
     op.execute("INSERT INTO counters (name, value) VALUES ('revision', 0)")
+
+
+def _object_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("external_id", sa.String(), nullable=True),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+    ]
 
 
 def _configuration_objects() -> None:
@@ -29,12 +44,7 @@ def _configuration_objects() -> None:
         sa.Column("id", ROW_NUMBER, nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("partition", sa.BigInteger(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_brands")),
         sa.UniqueConstraint("external_id", name=op.f("uq_brands_external_id")),
     )
@@ -43,12 +53,7 @@ def _configuration_objects() -> None:
         sa.Column("id", ROW_NUMBER, nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("email", sa.String(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
         sa.UniqueConstraint("external_id", name=op.f("uq_partners_external_id")),
     )
@@ -63,7 +68,7 @@ def _configuration_objects() -> None:
         sa.Column("timezone", sa.String(), nullable=False),
         sa.Column("currency", sa.String(), nullable=False),
         sa.Column("click_window_seconds", sa.BigInteger(), nullable=False),
-        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("attribution", sa.JSON(), nullable=False),
         sa.Column("click_param", sa.String(), nullable=False),
         sa.Column("consent_default", sa.String(), nullable=False),
         sa.Column("forward_params", sa.JSON(), nullable=False),
@@ -71,12 +76,7 @@ def _configuration_objects() -> None:
         sa.Column("default_country", sa.String(), nullable=True),
         sa.Column("methods", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("aliases", sa.JSON(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_programs_brand_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_programs")),
         sa.UniqueConstraint(
@@ -89,12 +89,7 @@ def _configuration_objects() -> None:
         sa.Column("id", ROW_NUMBER, nullable=False),
         sa.Column("brand_id", sa.BigInteger(), nullable=False),
         sa.Column("host", sa.String(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_domains_brand_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_domains")),
         sa.UniqueConstraint(
@@ -111,12 +106,8 @@ def _configuration_children() -> None:
         sa.Column("program_id", sa.BigInteger(), nullable=False),
         sa.Column("code", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("click_window_seconds", sa.BigInteger(), nullable=True),
+        *_object_columns(),
         sa.ForeignKeyConstraint(
             ["program_id"], ["programs.id"], name=op.f("fk_event_types_program_id")
         ),
@@ -132,12 +123,7 @@ def _configuration_children() -> None:
         sa.Column("program_id", sa.BigInteger(), nullable=False),
         sa.Column("partner_id", sa.BigInteger(), nullable=False),
         sa.Column("default_link", sa.BigInteger(), nullable=False),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.ForeignKeyConstraint(
             ["partner_id"], ["partners.id"], name=op.f("fk_enrolments_partner_id")
         ),
@@ -166,12 +152,7 @@ def _configuration_children() -> None:
         sa.Column("utm", sa.JSON(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=True),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_links_domain_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_links_partner_id")),
         sa.ForeignKeyConstraint(["program_id"], ["programs.id"], name=op.f("fk_links_program_id")),
@@ -190,17 +171,41 @@ def _configuration_children() -> None:
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("brand_id", sa.BigInteger(), nullable=True),
         sa.Column("partner_id", sa.BigInteger(), nullable=True),
-        sa.Column("external_id", sa.String(), nullable=True),
-        sa.Column("request_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_keys_brand_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_keys_partner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_keys")),
         sa.UniqueConstraint("external_id", name=op.f("uq_keys_external_id")),
         sa.UniqueConstraint("sha256", name=op.f("uq_keys_sha256")),
+    )
+
+
+def _promo_codes() -> None:
+    op.create_table(
+        "promo_codes",
+        sa.Column("id", ROW_NUMBER, nullable=False),
+        sa.Column("program_id", sa.BigInteger(), nullable=False),
+        sa.Column("partner_id", sa.BigInteger(), nullable=False),
+        sa.Column("code", sa.String(), nullable=False),
+        *_object_columns(),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partners.id"], name=op.f("fk_promo_codes_partner_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["program_id"], ["programs.id"], name=op.f("fk_promo_codes_program_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_promo_codes")),
+        sa.UniqueConstraint(
+            "program_id", "external_id", name=op.f("uq_promo_codes_program_id_external_id")
+        ),
+    )
+    op.create_index(
+        "uq_promo_codes_live",
+        "promo_codes",
+        ["program_id", "code"],
+        unique=True,
+        sqlite_where=sa.text("status <> 'deleted'"),
+        postgresql_where=sa.text("status <> 'deleted'"),
     )
 
 
@@ -220,6 +225,7 @@ def _configuration_log() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("control", sa.LargeBinary(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=True),
+        sa.Column("for_edges", sa.Boolean(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("appended", sa.Boolean(), nullable=False),
         sa.Column("committed", sa.Boolean(), nullable=False),
@@ -379,6 +385,15 @@ def _events() -> None:
         ["program", "accept_ms", "conversion_id"],
         unique=False,
     )
+    op.create_index("ix_conversions_order", "conversions", ["order_id"], unique=False)
+    op.create_index(
+        "ix_conversions_unattributed",
+        "conversions",
+        ["program", "accept_ms", "conversion_id", "reason", "status"],
+        unique=False,
+        sqlite_where=sa.text("status = 'unattributed'"),
+        postgresql_where=sa.text("status = 'unattributed'"),
+    )
 
 
 def _reports() -> None:
@@ -387,11 +402,12 @@ def _reports() -> None:
         sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
         sa.Column("ordinal", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("partner", sa.BigInteger(), nullable=False),
-        sa.Column("click_id", sa.LargeBinary(), nullable=False),
+        sa.Column("click_id", sa.LargeBinary(), nullable=True),
         sa.Column("share_ppm", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("conversion_id", "ordinal", name=op.f("pk_credits")),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_credits_click", "credits", ["click_id"], unique=False)
     op.create_table(
         "conversion_reports",
         sa.Column("event_id", sa.LargeBinary(), nullable=False),
@@ -432,5 +448,53 @@ def _reports() -> None:
         sa.Column("accept_ms", sa.BigInteger(), nullable=False),
         sa.Column("record", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_others")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _required(kind: sa.types.TypeEngine[Any], *names: str) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind, nullable=False) for name in names]
+
+
+def _erasures() -> None:
+    op.create_table(
+        "erasure_requests",
+        *_required(sa.LargeBinary(), "event_id"),
+        *_required(sa.BigInteger(), "brand", "revision", "created_ms"),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_erasure_requests")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_erasure_requests_brand", "erasure_requests", ["brand", "event_id"], unique=False
+    )
+    op.create_table(
+        "erasures",
+        *_required(sa.LargeBinary(), "event_id"),
+        *_required(sa.BigInteger(), "brand", "accept_ms"),
+        *_required(sa.String(), "scope"),
+        *_required(sa.Boolean(), "dry_run"),
+        *_required(sa.LargeBinary(), "report", "record"),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_erasures")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "late_evidence",
+        *_required(sa.LargeBinary(), "event_id", "conversion_id"),
+        *_required(sa.BigInteger(), "brand", "accept_ms", "kind"),
+        *_required(sa.JSON(), "partners"),
+        *_required(sa.LargeBinary(), "record"),
+        sa.PrimaryKeyConstraint("event_id", "conversion_id", name=op.f("pk_late_evidence")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_late_evidence_conversion", "late_evidence", ["conversion_id", "event_id"], unique=False
+    )
+    op.create_table(
+        "erased_identifiers",
+        sa.Column("brand", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("type", sa.BigInteger(), autoincrement=False, nullable=False),
+        *_required(sa.LargeBinary(), "digest"),
+        *_required(sa.BigInteger(), "erased_ms"),
+        sa.PrimaryKeyConstraint("brand", "type", "digest", name=op.f("pk_erased_identifiers")),
         sqlite_with_rowid=False,
     )

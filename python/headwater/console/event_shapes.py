@@ -1,0 +1,71 @@
+"""What routes about events and people take: erasures, reports, a partner's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from headwater import limits
+from headwater.console.shapes import Body, Id, PageQuery, Rule, Text, Time, refers, time_text
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=limits.IDENTIFIER_CHARACTERS_MAX)]
+ErasureScope = Literal["identifier", "person"]
+
+
+class ErasureIn(Body):
+    """Identifiers are those of events, flat; at least one is named."""
+
+    rules: ClassVar[Mapping[str, Rule]] = {"brand_id": refers("brd")}
+
+    brand_id: Id
+    scope: ErasureScope = "identifier"
+    dry_run: bool = True
+    force: bool = False
+    click_id: Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARACTERS_MAX)] | None = (
+        None
+    )
+    external_click_id: Identifier | None = None
+    visitor_id: Identifier | None = None
+    customer_id: Identifier | None = None
+    profile_id: Identifier | None = None
+    email: Identifier | None = None
+    email_sha256: Identifier | None = None
+    email_sha1: Identifier | None = None
+    phone: Identifier | None = None
+    phone_sha256: Identifier | None = None
+    device_id: Identifier | None = None
+
+
+class ErasuresQuery(PageQuery):
+    rules: ClassVar[Mapping[str, Rule]] = {"brand_id": refers("brd")}
+
+    brand_id: Id | None = None
+
+
+class UnattributedQuery(PageQuery):
+    """`until` is now unless given, `since` 30 days before it."""
+
+    rules: ClassVar[Mapping[str, Rule]] = {"since": Rule(time_text), "until": Rule(time_text)}
+
+    program: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=limits.TEXT_CHARACTERS_MAX + 4,
+                description="A program's code, or its id.",
+            ),
+        ]
+        | None
+    ) = None
+    since: Time | None = None
+    until: Time | None = None
+
+
+class PartnerExplainQuery(Body):
+    """Codes that narrow an order id, which several programs may have."""
+
+    program: Text | None = None
+    event: Text | None = None

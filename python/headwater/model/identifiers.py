@@ -1,0 +1,97 @@
+"""Identifiers: from the values of a request to keyed digests. Raw values go no further."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from headwater import _core, ids
+from headwater.model.reasons import REASONS
+from headwater.model.records import IdentifierType, TypeAndDigest
+
+TYPES: Final[dict[str, IdentifierType]] = {
+    "customer_id": IdentifierType.CUSTOMER,
+    "profile_id": IdentifierType.PROFILE,
+    "email": IdentifierType.EMAIL,
+    "email_sha256": IdentifierType.EMAIL,
+    "email_sha1": IdentifierType.EMAIL,
+    "phone": IdentifierType.PHONE,
+    "phone_sha256": IdentifierType.PHONE,
+    "device_id": IdentifierType.DEVICE,
+    "external_click_id": IdentifierType.EXTERNAL_CLICK,
+    "visitor_id": IdentifierType.VISITOR,
+}
+"""Field of a request to type of the graph. A click id is no digest: it is the id itself."""
+
+_EMAIL = re.compile(r"[^@\s]+(?:@|%40)[^@\s]+\.[^@\s.]+", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Digested:
+    """What a request's identifiers came to. `blocked` fields hold a value that links nobody."""
+
+    found: set[TypeAndDigest] = field(default_factory=set)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    """Field and reason code of each malformed value."""
+    blocked: list[str] = field(default_factory=list)
+
+
+def digested(
+    key: bytes,
+    brand: int,
+    value_of: Callable[[str], str | None],
+    country: str | None,
+    *,
+    with_email_sha1: bool,
+) -> Digested:
+    """The digests of a request's identifiers but the click id; `value_of` gives a field's value.
+
+    `country` is for telephone numbers without a country code. `with_email_sha1`: a plain address
+    gives two digests, for those who know only its SHA-1.
+    """
+    result = Digested()
+    for name, kind in TYPES.items():
+        value = value_of(name)
+        if not value:
+            continue
+        if name == "customer_id" and looks_like_email(value):
+            result.faults.append((name, "pii_in_customer_id"))
+            continue
+        try:
+            digest = _core.identifier_digest(key, brand, name, value, country)
+        except ValueError as error:
+            code = getattr(error, "code", "")
+            result.faults.append((name, code if code in REASONS else "invalid_identifier"))
+            continue
+        if digest is None:
+            result.blocked.append(name)
+            continue
+        result.found.add((int(kind), digest))
+        if name == "email" and with_email_sha1:
+            result.found.add((int(kind), _email_sha1(key, brand, value)))
+    return result
+
+
+def click_id(text: str) -> bytes | None:
+    """The 16 bytes of a click id, or None when it has not the form of one."""
+    try:
+        return ids.parse_event("clk", text)
+    except ValueError:
+        return None
+
+
+def looks_like_email(text: str) -> bool:
+    """Whether a customer id holds an e-mail address, plain or percent-encoded."""
+    return _EMAIL.search(text) is not None
+
+
+def _email_sha1(key: bytes, brand: int, email: str) -> bytes:
+    """The second digest of a plain address: a caller who knows only its SHA-1 meets it there."""
+    hashed = hashlib.sha1(email.strip().lower().encode(), usedforsecurity=False).hexdigest()
+    digest = _core.identifier_digest(key, brand, "email_sha1", hashed)
+    if digest is None:
+        raise ValueError("a hash is never blocked")
+    return digest
