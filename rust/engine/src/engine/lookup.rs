@@ -7,6 +7,10 @@ use crate::identity::{Identifier, IdentifierType};
 use crate::limits::LOOKUP_IDENTIFIERS_MAX;
 use crate::state::brand::{Brand, Found};
 
+/// Lookups whose cache lines are read ahead together: enough for their misses to overlap, few
+/// enough for the nearer caches to hold them.
+const LOOKUPS_AHEAD: usize = 32;
+
 /// Questions, one after another.
 #[derive(Clone, Debug, Default)]
 struct Lookups {
@@ -30,21 +34,26 @@ impl Engine {
         let lookups = Lookups::read(lookups)?;
         let none = Brand::default();
         let brand = self.brands.get(&brand).unwrap_or(&none);
-        let rows = brand.read_ahead(&lookups.starts);
         let mut out = Vec::with_capacity(lookups.times.len() * 64);
         let mut found = Found::default();
         let mut first = 0;
-        for (at_ms, end) in &lookups.times {
-            let at = Moment { occurred_ms: *at_ms, known_ms: *at_ms };
-            let starts = lookups.starts.get(first..*end).unwrap_or_default();
-            let rows = rows.get(first..*end).unwrap_or_default();
-            brand.touches(starts, rows, at, window_ms, &mut found);
-            let count = u32::try_from(found.touches.len()).unwrap_or(u32::MAX);
-            out.extend_from_slice(&count.to_le_bytes());
-            for (_, number) in &found.touches {
-                out.extend_from_slice(&number.to_le_bytes());
+        for part in lookups.times.chunks(LOOKUPS_AHEAD) {
+            let last = part.last().map_or(first, |(_, end)| *end);
+            let mut starts = lookups.starts.get(first..last).unwrap_or_default();
+            let ahead = brand.read_ahead(starts);
+            let mut rows = ahead.as_slice();
+            for (at_ms, end) in part {
+                let at = Moment { occurred_ms: *at_ms, known_ms: *at_ms };
+                let (own_starts, other_starts) = starts.split_at(*end - first);
+                let (own_rows, other_rows) = rows.split_at(*end - first);
+                brand.touches(own_starts, own_rows, at, window_ms, &mut found);
+                let count = u32::try_from(found.touches.len()).unwrap_or(u32::MAX);
+                out.extend_from_slice(&count.to_le_bytes());
+                for (_, number) in &found.touches {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+                (starts, rows, first) = (other_starts, other_rows, *end);
             }
-            first = *end;
         }
         Ok(out)
     }

@@ -35,6 +35,7 @@ pub(super) fn read_graph(input: &mut Input<'_>) -> Result<Store, Error> {
         ends: read_lists(input)?,
         clicks: read_lists(input)?,
         let_go: read_counts(input)?,
+        ..Store::default()
     })
 }
 

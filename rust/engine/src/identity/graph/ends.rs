@@ -13,6 +13,14 @@ use crate::state::chunks::at;
 /// Ends kept for each trust: with the last one alive there is one neighbour too many.
 const ENDS_KEPT: usize = NEIGHBOURS_MAX + 1;
 
+/// Between when an identifier is sure to be a hub: all of its 49 links of servers are known from
+/// `known_ms` on, and none dies before `until_ms`. Links only get better, so it stays true.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(super) until_ms: u64,
+    pub(super) known_ms: u64,
+}
+
 /// How good a link is to the identifier that keeps its end; the worst is let go first.
 type Rank = (u64, Reverse<Identifier>);
 
@@ -138,6 +146,7 @@ impl Store {
         let rest: Vec<End> =
             self.ends_of(own).iter().copied().filter(|other| *other != end).collect();
         self.set_ends(own, &rest);
+        self.crowds.remove(&own);
         self.mark(own, end, false);
         let is_gone = |row: &LinkRow| !row.is_kept(own, end.to) && !row.is_kept(end.to, own);
         if self.links.get(end.link).is_some_and(is_gone) {
@@ -178,6 +187,28 @@ impl Store {
         let mut ends = self.ends_of(own).to_vec();
         ends.push(end);
         self.set_ends(own, &ends);
+        if ends.len() >= ENDS_KEPT {
+            self.note_crowd(own);
+        }
+    }
+
+    /// Notes until when an identifier is sure to be a hub, if it keeps that many links.
+    pub(super) fn note_crowd(&mut self, own: u32) {
+        let mut crowd = Crowd { until_ms: u64::MAX, known_ms: 0 };
+        let mut count = 0;
+        for end in self.ends_of_trust(own, Trust::Server) {
+            let (Some(link), Some(from), Some(to)) =
+                (self.links.get(end.link), self.known(own), self.known(end.to))
+            else {
+                continue;
+            };
+            count += 1;
+            crowd.until_ms = crowd.until_ms.min(expiry_ms(link.last.get(), from, to));
+            crowd.known_ms = crowd.known_ms.max(link.first_known.get());
+        }
+        if count >= ENDS_KEPT {
+            self.crowds.insert(own, crowd);
+        }
     }
 
     pub(super) fn set_ends(&mut self, own: u32, ends: &[End]) {

@@ -121,7 +121,10 @@ impl Store {
         }
         let forgotten = Node { usage: Use::Forgotten, ..Node::default() };
         self.nodes.rows.set(crate::state::chunks::at(row), forgotten);
-        if !self.let_go.contains_key(&row) {
+        if self.let_go.contains_key(&row) {
+            // Neighbours it had let go keep their ends of links to nobody, and count one less.
+            self.crowds.clear();
+        } else {
             self.free_forgotten(row);
         }
     }

@@ -16,13 +16,14 @@ mod walk;
 use std::collections::BTreeMap;
 
 use super::{Identifier, IdentifierType};
-use crate::limits::OBSERVATION_IDENTIFIERS_MAX;
+use crate::limits::{NEIGHBOURS_MAX, OBSERVATION_IDENTIFIERS_MAX};
 use crate::record::Trust;
 use crate::state::arena::{Arena, Lists};
 use crate::state::brand::Gone;
 use crate::state::id_index::IdIndex;
 use crate::Id;
 
+use ends::Crowd;
 use forget::Checks;
 pub use question::{Hop, Link, Member, Moment, OnConflict, Resolution, Traversal};
 pub(crate) use rows::Under;
@@ -105,6 +106,8 @@ pub(crate) struct Store {
     pub(crate) clicks: Lists<Under>,
     /// Of identifiers that let links go: how many neighbours still keep such a link's other end.
     pub(crate) let_go: BTreeMap<u32, u32>,
+    /// Identifiers that are sure to be hubs. Follows from the rest.
+    pub(crate) crowds: BTreeMap<u32, Crowd>,
 }
 
 /// All identifiers of a brand.
@@ -121,7 +124,13 @@ impl Graph {
     }
 
     /// Rebuilds the order of expiry from what a snapshot holds.
-    pub(crate) fn from_store(store: Store) -> Self {
+    pub(crate) fn from_store(mut store: Store) -> Self {
+        let crowded: Vec<u32> = (0..)
+            .zip(store.nodes.rows.iter())
+            .filter(|(_, node)| usize::from(node.ends_len) > NEIGHBOURS_MAX)
+            .map(|(row, _)| row)
+            .collect();
+        crowded.into_iter().for_each(|row| store.note_crowd(row));
         let checks = Checks::of(&store);
         Self { store, checks }
     }

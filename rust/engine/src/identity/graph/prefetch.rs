@@ -26,12 +26,17 @@ impl Graph {
         for hash in &hashes {
             read = read.wrapping_add(store.index.touch(*hash));
         }
-        for hash in &hashes {
-            let node = store.index.guess(*hash).and_then(|row| store.nodes.get(row));
-            read = read.wrapping_add(node.map_or(0, |node| node.clicks));
-        }
         black_box(read);
-        keys.iter().map(|key| store.find(key)).collect()
+        let guesses: Vec<Option<u32>> =
+            hashes.iter().map(|hash| store.index.guess(*hash)).collect();
+        let is_it = |key: &Identifier, row: u32| store.nodes.get(row).is_some_and(|it| it.is(key));
+        let right: Vec<bool> = keys
+            .iter()
+            .zip(&guesses)
+            .map(|(key, guess)| guess.is_some_and(|row| is_it(key, row)))
+            .collect();
+        let found = |((key, guess), right)| if right { guess } else { store.find(key) };
+        keys.iter().zip(guesses).zip(right).map(found).collect()
     }
 
     /// Reads what walks from some rows are about to read: their links, their neighbours, and the

@@ -173,8 +173,9 @@ impl Row for Node {
     }
 }
 
-/// A link, shared by its two ends: 32 bytes.
+/// A link, shared by its two ends: 32 bytes, never over two cache lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(32))]
 pub(crate) struct LinkRow {
     pub(super) event_id: Id,
     pub(super) first_known: Ms6,

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::conflict;
-use super::ends::expiry_ms;
+use super::ends::{expiry_ms, Crowd};
 use super::question::{Hop, Member, Moment, Resolution, Traversal};
 use super::rows::{End, LinkRow, Node};
 use super::{Graph, Store};
@@ -263,6 +263,11 @@ impl Question<'_> {
         let Some(own) = self.store.known(row).filter(|_| self.may_be_hub(row)) else {
             return false;
         };
+        let Moment { occurred_ms, known_ms } = self.at;
+        let is_sure = |crowd: &Crowd| occurred_ms < crowd.until_ms && crowd.known_ms <= known_ms;
+        if self.store.crowds.get(&row).is_some_and(is_sure) {
+            return true;
+        }
         let mut neighbours: Vec<u32> = Vec::with_capacity(2 * (NEIGHBOURS_MAX + 1));
         for end in self.store.ends_of(row) {
             let link = self.live(own, *end).map(|(link, _)| link.trust());
