@@ -20,7 +20,7 @@ use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPO
 use crate::record::frame::{
     claimed_version, decode_frame, frame_header, Frame, FrameHeader, VERSION,
 };
-use crate::record::{Kind, Record};
+use crate::record::{Body, Kind, Record};
 use crate::snapshot::{self, SnapshotView};
 use crate::state::brand::Brand;
 use crate::state::producers::Producers;
@@ -146,7 +146,7 @@ impl Engine {
             ("clicks_bytes", sum(|brand| brand.clicks.bytes())),
             ("clicks_gone", sum(|brand| brand.gone.entries().len())),
             ("orders", sum(|brand| brand.orders.entries().len())),
-            ("recent_events", sum(|brand| brand.recent.entries().len())),
+            ("recent_events", sum(|brand| brand.recent.len())),
             ("identifiers", sum(|brand| brand.graph.len())),
             ("graph_bytes", sum(|brand| brand.graph.bytes())),
             ("programs", sum(|brand| brand.controls.programs.len())),
@@ -282,6 +282,7 @@ impl Engine {
 
     fn apply_frame(&mut self, frame: &Frame<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
         let header = frame.header;
+        self.prefetch(frame);
         for ((record, bytes), sequence) in frame.records.iter().zip(header.first_sequence..) {
             if self.producers.contains(header.producer, sequence) {
                 outcomes.duplicate(chain);
@@ -291,6 +292,32 @@ impl Engine {
         }
         self.see(header);
         outcomes.touch_producer(header.producer);
+    }
+
+    /// Reads what the events of a frame are about to look for, of those of its first brand: as a
+    /// rule a frame is of one brand, and its misses overlap.
+    fn prefetch(&self, frame: &Frame<'_>) {
+        let Some((first, _)) = frame.records.first() else { return };
+        let Some(brand) = self.brands.get(&first.brand) else { return };
+        let (mut keys, mut clicks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (record, _) in frame.records.iter().filter(|(record, _)| record.brand == first.brand) {
+            match &record.body {
+                Body::Click(click) => {
+                    clicks.push(record.event_id);
+                    keys.extend(click.identifiers.iter());
+                }
+                Body::PageView(page) => {
+                    others.push(record.event_id);
+                    keys.extend(page.identifiers.iter());
+                }
+                Body::Identify(identify) => {
+                    others.push(record.event_id);
+                    keys.extend(identify.identifiers.iter());
+                }
+                _ => {}
+            }
+        }
+        brand.prefetch(&keys, &clicks, &others);
     }
 
     #[allow(clippy::panic, reason = "the fault hook of crash tests")]

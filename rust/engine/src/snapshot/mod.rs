@@ -27,6 +27,7 @@ use crate::state::due::{Due, DueMap};
 use crate::state::orders::Order;
 use crate::state::producers::{Producer, Producers};
 use crate::state::ranges::Ranges;
+use crate::state::recent::Recent;
 use crate::state::waiting::Waiting;
 use crate::Id;
 
@@ -44,7 +45,7 @@ pub struct BrandView {
     clicks: ClickStore,
     gone: CowMap<Id, Due<Gone>>,
     orders: CowMap<Id, Due<Order>>,
-    recent: CowMap<Id, Due<()>>,
+    recent: Recent,
     graph: Store,
 }
 
@@ -55,7 +56,7 @@ impl From<&Brand> for BrandView {
             clicks: brand.clicks.store().clone(),
             gone: brand.gone.entries().clone(),
             orders: brand.orders.entries().clone(),
-            recent: brand.recent.entries().clone(),
+            recent: brand.recent.clone(),
             graph: brand.graph.store().clone(),
         }
     }
@@ -71,7 +72,7 @@ impl BrandView {
             clicks: Clicks::from_store(self.clicks),
             gone: DueMap::from_entries(self.gone),
             orders: DueMap::from_entries(self.orders),
-            recent: DueMap::from_entries(self.recent),
+            recent: self.recent,
             graph: Graph::from_store(self.graph),
         }
     }

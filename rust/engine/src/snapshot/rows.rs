@@ -9,6 +9,7 @@ use crate::state::arena::{Arena, Lists};
 use crate::state::chunks::{Chunks, Row};
 use crate::state::clicks::ClickStore;
 use crate::state::id_index::IdIndex;
+use crate::state::recent::Recent;
 
 const DAMAGED: Error = Error::Snapshot("damaged");
 
@@ -63,6 +64,19 @@ pub(super) fn read_clicks(input: &mut Input<'_>) -> Result<ClickStore, Error> {
     let (index, rows) = (read_index(input)?, read_arena(input)?);
     let pairs = (0..input.count()?).map(|_| Ok((input.u64()?, input.u64()?)));
     Ok(ClickStore { index, rows, pairs: pairs.collect::<Result<_, Error>>()? })
+}
+
+pub(super) fn write_recent(out: &mut Output, recent: &Recent) {
+    write_index(out, &recent.index);
+    write_arena(out, &recent.rows);
+    out.u64(u64::from(recent.oldest));
+    out.u64(u64::from(recent.newest));
+}
+
+pub(super) fn read_recent(input: &mut Input<'_>) -> Result<Recent, Error> {
+    let (index, rows) = (read_index(input)?, read_arena(input)?);
+    let mut end = || u32::try_from(input.u64()?).map_err(|_| DAMAGED);
+    Ok(Recent { index, rows, oldest: end()?, newest: end()? })
 }
 
 fn write_index(out: &mut Output, index: &IdIndex) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bytes::{Input, Output, Rising};
 use super::controls::{read_bool, read_controls, write_controls};
-use super::rows::{read_clicks, read_graph, write_clicks, write_graph};
+use super::rows::{read_clicks, read_graph, read_recent, write_clicks, write_graph, write_recent};
 use super::BrandView;
 use crate::error::Error;
 use crate::identity::{Identifier, IdentifierType};
@@ -21,7 +21,7 @@ pub(super) fn write(out: &mut Output, brand: &BrandView) {
     write_clicks(out, &brand.clicks);
     write_due(out, &brand.gone, |out, why| out.u8(*why as u8));
     write_due(out, &brand.orders, write_order);
-    write_due(out, &brand.recent, |_, ()| {});
+    write_recent(out, &brand.recent);
     write_graph(out, &brand.graph);
 }
 
@@ -36,7 +36,7 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<BrandView, Error> {
             _ => Err(DAMAGED),
         })?,
         orders: read_due(input, read_order)?,
-        recent: read_due(input, |_| Ok(()))?,
+        recent: read_recent(input)?,
         graph: read_graph(input)?,
     })
 }

@@ -7,14 +7,13 @@ use super::clicks::{Click, ClickRow, Clicks, NOBODY};
 use super::controls::Controls;
 use super::due::DueMap;
 use super::orders::Order;
+use super::recent::Recent;
 use super::waiting::Waiting;
 use crate::identity::graph::{
     seconds_of, ClicksOf, Graph, Member, Moment, Observation, Traversal, Under, Walk,
 };
 use crate::identity::{Identifier, IdentifierType};
-use crate::limits::{
-    Limits, CLICK_GRACE_MS, ORDER_AGE_MAX_MS, RECENT_EVENT_AGE_MAX_MS, SWEEP_ROWS_MAX,
-};
+use crate::limits::{Limits, CLICK_GRACE_MS, ORDER_AGE_MAX_MS, SWEEP_ROWS_MAX};
 use crate::record::Trust;
 use crate::Id;
 
@@ -41,7 +40,7 @@ pub struct Brand {
     /// Orders.
     pub orders: DueMap<Order>,
     /// Event ids seen lately, clicks apart.
-    pub recent: DueMap<()>,
+    pub recent: Recent,
     /// Who was seen with whom.
     pub graph: Graph,
     /// Young orders by the identifiers they were decided on.
@@ -61,7 +60,7 @@ impl Brand {
             self.remove_click(row, Gone::Expired, now_ms, limits);
         }
         pop_due(&mut self.gone, now_ms);
-        pop_due(&mut self.recent, now_ms);
+        self.recent.sweep(now_ms);
         pop_due(&mut self.orders, now_ms);
         self.waiting.sweep(now_ms);
         self.graph.sweep(now_ms);
@@ -209,18 +208,27 @@ impl Brand {
 
     /// Notes an event id; returns whether it was new.
     pub fn note_event(&mut self, event_id: Id, now_ms: u64, limits: &Limits) -> bool {
-        if self.recent.contains(&event_id) {
-            return false;
-        }
-        let due_ms = now_ms.saturating_add(RECENT_EVENT_AGE_MAX_MS);
-        self.recent.insert(event_id, due_ms, (), limits.recent_events_max);
-        true
+        self.recent.note(event_id, now_ms, limits.recent_events_max)
     }
 
     /// Adds an order; at the bound the oldest is forgotten.
     pub fn add_order(&mut self, conversion_id: Id, order: Order, now_ms: u64, limits: &Limits) {
         let due_ms = now_ms.saturating_add(ORDER_AGE_MAX_MS);
         self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
+    }
+
+    /// Reads what events with some ids and identifiers are about to look for.
+    pub fn prefetch(&self, keys: &[Identifier], clicks: &[Id], others: &[Id]) {
+        let mut read: u32 = 0;
+        for id in clicks {
+            read = read.wrapping_add(self.clicks.prefetch(id));
+        }
+        for id in others {
+            read = read.wrapping_add(self.recent.touch(id));
+        }
+        std::hint::black_box(read);
+        let rows = self.graph.rows_of(keys);
+        self.graph.read_ahead(&rows, &mut Vec::new());
     }
 
     /// Finds the rows of many identifiers, and reads ahead what [`Brand::touches`] needs of them.

@@ -11,4 +11,5 @@ pub(crate) mod id_index;
 pub mod orders;
 pub mod producers;
 pub mod ranges;
+pub mod recent;
 pub mod waiting;
