@@ -92,7 +92,8 @@ pub struct SnapshotView {
 impl SnapshotView {
     /// The snapshot's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Output::default();
+        let size = self.brands.values().map(|brand| brand.graph.bytes() + brand.clicks.bytes());
+        let mut out = Output { bytes: Vec::with_capacity(size.sum()) };
         out.raw(&MAGIC);
         out.u16(VERSION);
         out.u16(self.partition);

@@ -98,6 +98,13 @@ pub(crate) struct ClickStore {
     pub(crate) pairs: Vec<(u64, u64)>,
 }
 
+impl ClickStore {
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.bytes() + self.rows.bytes()
+    }
+}
+
 /// The live clicks.
 #[derive(Clone, Debug, Default)]
 pub struct Clicks {
@@ -137,7 +144,7 @@ impl Clicks {
     pub fn bytes(&self) -> usize {
         /// A node of the standard library's tree holds 6 to 11 entries and some 16 bytes more.
         const ORDER_ENTRY_BYTES: usize = 16;
-        self.store.index.bytes() + self.store.rows.bytes() + self.order.len() * ORDER_ENTRY_BYTES
+        self.store.bytes() + self.order.len() * ORDER_ENTRY_BYTES
     }
 
     /// The row of a click id.

@@ -151,15 +151,7 @@ impl Graph {
 
     /// Bytes of memory taken, links and lists of clicks included.
     pub fn bytes(&self) -> usize {
-        let Store { index, nodes, links, ends, clicks, let_go, .. } = &self.store;
-        let let_go_bytes = let_go.len() * 4 * size_of::<u32>();
-        index.bytes()
-            + nodes.bytes()
-            + links.bytes()
-            + ends.bytes()
-            + clicks.bytes()
-            + let_go_bytes
-            + self.checks.bytes()
+        self.store.bytes() + self.checks.bytes()
     }
 
     /// Whether an identifier is known.
@@ -311,6 +303,13 @@ impl<'a> ClicksOf<'a> {
 }
 
 impl Store {
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        let Self { index, nodes, links, ends, clicks, let_go, .. } = self;
+        let rows = index.bytes() + nodes.bytes() + links.bytes() + ends.bytes() + clicks.bytes();
+        rows + let_go.len() * 4 * size_of::<u32>()
+    }
+
     fn find(&self, key: &Identifier) -> Option<u32> {
         self.index
             .find(key.hash(self.seed), |row| self.nodes.get(row).is_some_and(|node| node.is(key)))
