@@ -122,6 +122,7 @@ def conversion_outcome(
     event_type: int = 1,
     order_id: str = "A-1",
     line: str = "main",
+    flags: int = 0,
 ) -> tuple[Any, ...]:
     """A row of the outcomes' "conversions"."""
     money = Money(amount_minor, "EUR", None, None, None)
@@ -144,7 +145,7 @@ def conversion_outcome(
     return (
         *(conversion_id, brand, program, event_type, order_id, line),
         *(accept_ms, accept_ms, status, reason),
-        *(amount_minor, "EUR", 0, revision, credits_given, explain, bytes(16), record),
+        *(amount_minor, "EUR", flags, revision, credits_given, explain, bytes(16), record),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import edge_tools
 from edge_tools import KEY, Running
 from headwater import ids, limits, metrics
+from headwater.model.records import IdentifierType
 
 PROBLEM = "application/problem+json"
 
@@ -188,6 +189,28 @@ def test_a_partners_key_reports_its_own_clicks_and_nothing_else(edge: Running) -
             edge.hub.stored[told]["credits"] = seen
             reply = edge.call("GET", f"/v1/conversions/{told}", key=secret)
             assert reply.status == status
+        edge.hub.stored[told]["credits"] = [*own, {"partner_id": "prt_8"}]
+        assert edge.call("GET", f"/v1/conversions/{told}", key=secret).json["credits"] == own
+    finally:
+        edge.edge.table.apply("key", 70, None)
+
+
+def test_a_partners_click_names_no_persons(edge: Running) -> None:
+    """Else whoever knows the hash of an address earns that person's next order."""
+    secret = "key-of-a-partner"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    edge.edge.table.apply(
+        "key", 70, {"sha256": digest, "scopes": ["events"], "brand": 1, "partner": 7}
+    )
+    persons = {"email": "a@shop.example", "customer_id": "c", "phone": "+4930123456"}
+    body = {"program": "check", "partner": "prt_7", "external_click_id": "x", **persons}
+    try:
+        reply = edge.call("POST", "/v1/clicks", {**body, "device_id": "d-1"}, key=secret)
+        assert reply.status == 201
+        assert len(reply.json["warnings"]) == 4
+        edge.call("POST", "/v1/events", [{"type": "click", **body}], key=secret)
+        for record in edge.take():
+            assert [kind for kind, _ in record.body[4]] == [IdentifierType.EXTERNAL_CLICK]
     finally:
         edge.edge.table.apply("key", 70, None)
 

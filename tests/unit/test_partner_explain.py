@@ -322,6 +322,28 @@ def test_more_lines_than_are_told_are_said_to_be_there(
     assert answer["truncated"]
 
 
+def test_a_line_with_own_credit_is_found_among_many(console: RunningConsole, scene: Scene) -> None:
+    """Goal: neither many lines of others, nor another brand's order of that number, hide it."""
+    other = Scene(console)
+    console.made(f"/v1/programs/{other.program}/partners/prt_{scene.mine}", {}, "PUT")
+    for number in range(limits.PARTNER_CONVERSIONS_MAX + 1):
+        scene.conversion(explanation(), order_id="F-1", line=str(number))
+        other.conversion(explanation(), order_id="F-1", line=str(number))
+    mine = scene.click(scene.mine)
+    told = explanation(candidate(scene.mine, mine, "credited"))
+    wanted = scene.conversion(told, (scene.mine, mine, 1_000_000), order_id="F-1", line="last")
+    assert [each["conversion_id"] for each in scene.asked("F-1")["conversions"]] == [wanted]
+    # A touch without credit is found too when the key's brand leaves one order of that number.
+    lost = explanation(candidate(scene.mine, mine, "older"))
+    scene.conversion(lost, order_id="F-2", line="mine", accept_ms=NOW_MS + 1)
+    for number in range(limits.PARTNER_CONVERSIONS_MAX + 1):
+        other.conversion(explanation(), order_id="F-2", line=str(number))
+    path = f"/v1/partners/prt_{scene.mine}/conversions/F-2/explain"
+    key = scene.key(scene.mine, brand_id=scene.brand)
+    reply = console.call("GET", path, key=key)
+    assert [touch["outcome"] for touch in reply.json["touches"]] == ["older"]
+
+
 # ---- By click
 
 

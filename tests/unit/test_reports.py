@@ -62,6 +62,8 @@ def program(console: RunningConsole) -> str:
                 **number,
             )
         )
+    # A test order is no part of any report.
+    rows.append(conversion_outcome(bytes([98]) * 16, reason="no_touch", flags=1, **number))
     # Another program's, at the same time.
     rows.append(conversion_outcome(bytes([99]) * 16, reason="hub", program=999))
     matching.commit(
@@ -172,5 +174,5 @@ def test_counts_of_a_program_are_read_from_their_index(
         sa.event.remove(engine, "before_cursor_execute", note)
     (counted,) = [each for each in statements if "GROUP BY" in each]
     with console.ledger.read() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counted}", (0, NOW_MS, 1)).all()
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counted}", (1, 0, 0, NOW_MS, 1)).all()
     assert any("COVERING INDEX ix_conversions_unattributed" in row[3] for row in plan), plan

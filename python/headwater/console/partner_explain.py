@@ -70,19 +70,21 @@ def _explain(
             asked=click,
             truncated=looked.truncated,
         )
-    looked = _conversions(ledger, partner, ref, query)
+    looked = _conversions(ledger, partner, brand, ref, query)
     rows = [row for row in looked.conversions if brand in (None, row["brand"])]
     clicks = partner_queries.click_rows(ledger, partner_views.click_ids(partner, rows))
     return partner_views.explanation(partner, rows, clicks, truncated=looked.truncated)
 
 
-def _conversions(ledger: Ledger, partner: int, ref: str, query: PartnerExplainQuery) -> Looked:
+def _conversions(
+    ledger: Ledger, partner: int, brand: int | None, ref: str, query: PartnerExplainQuery
+) -> Looked:
     conversion_id = _event("cnv", ref)
     if conversion_id is not None:
         row = queries.conversion_row(ledger, conversion_id)
         return Looked([] if row is None else [row])
     return partner_queries.conversions_of_order(
-        ledger, partner, ref, program=query.program, event=query.event
+        ledger, partner, ref, program=query.program, event=query.event, brand=brand
     )
 
 

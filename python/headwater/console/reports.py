@@ -45,7 +45,7 @@ class Unattributed(View):
 
 class UnattributedReport(View):
     """`counts` are of the whole period, from `since` on and before `until`, by the time of
-    acceptance; `items` are one page of it, the newest first.
+    acceptance; `items` are one page of it, the newest first. Test orders are not in it.
     """
 
     since: str

@@ -21,6 +21,7 @@ from headwater.edge.fields import ClickIn, EventIn, Faults, IdentifyIn, cut_para
 from headwater.edge.links import Key, Link, Program
 from headwater.edge.text import cut
 from headwater.errors import RequestRefused
+from headwater.model.identifiers import TYPES
 from headwater.model.records import (
     CLICK,
     TOUCH_FLAGS,
@@ -33,6 +34,10 @@ from headwater.model.records import (
     Record,
     encode,
 )
+
+
+# What a partner may know of a visit: its own click's id in its system, and the cookie.
+_OF_CLICKS = ("external_click_id", "visitor_id")
 
 
 @dataclass(slots=True)
@@ -62,6 +67,8 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         raise RequestRefused("unknown_program")
     if key.partner not in (None, partner):
         raise RequestRefused("forbidden", "The key is another partner's.")
+    if key.partner is not None:
+        warnings += _forget_persons(event)
     denied = consent_denied(event, program, origin.gpc)
     known = _observed(edge, event, program, origin, denied, faults)
     client = client_of(event, origin, denied, faults)
@@ -140,6 +147,18 @@ def _event_id(edge: Edge, program: Program, origin: Origin, now_ms: int) -> byte
 def _flags(event: EventIn, denied: bool) -> int:
     flags = Flag.CONSENT_DENIED if denied else Flag(0)
     return int(flags | Flag.TEST) if event.test else int(flags)
+
+
+def _forget_persons(event: ClickIn) -> list[str]:
+    """Drop what names persons and devices from a partner's click, and say so.
+
+    A partner that knows the hash of somebody's address could otherwise put its click under that
+    person: it would earn the person's next order, and be told of it.
+    """
+    named = [name for name in TYPES if name not in _OF_CLICKS and getattr(event, name)]
+    for name in named:
+        setattr(event, name, None)
+    return [f"field ignored, for the key is a partner's: {name}" for name in named]
 
 
 def _observed(

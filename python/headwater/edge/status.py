@@ -39,15 +39,20 @@ async def get_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
         raise RequestRefused("not_found")
     if found["status"] == PENDING:
         found = decide.undecided(text, found["brand"])
+    if key.partner is not None:
+        found = {**found, "credits": _credits_of(found, key.partner)}
     return json_answer({**decide.public(found), "warnings": []})
 
 
 def _is_credited(decision: Decision, partner: int | None) -> bool:
     """Whether `partner` has a credit of the decision; None stands for no partner in particular."""
-    if partner is None:
-        return True
+    return partner is None or bool(_credits_of(decision, partner))
+
+
+def _credits_of(decision: Decision, partner: int) -> list[Any]:
+    """The credits of one partner: who shares a conversion with it is not told."""
     text = ids.object_text("prt", partner)
-    return any(credit["partner_id"] == text for credit in decision.get("credits", ()))
+    return [credit for credit in decision.get("credits", ()) if credit["partner_id"] == text]
 
 
 def _by_order(edge: Edge, query: Query, key: Key) -> str:

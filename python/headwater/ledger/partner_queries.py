@@ -39,17 +39,25 @@ def conversions_of_order(
     *,
     program: str | None,
     event: str | None,
+    brand: int | None = None,
     count: int = limits.PARTNER_CONVERSIONS_MAX,
 ) -> Looked:
-    """The lines of an order, the oldest first, in programs that the partner is enrolled in; of
-    one program, of one event type, by their codes.
+    """The lines of an order in programs that the partner is enrolled in, those it has credit of
+    first, then the oldest first; of one program, of one event type, by their codes; of one brand.
     """
+    has_credit = sa.exists().where(
+        credit_shares.c.conversion_id == conversions.c.conversion_id,
+        credit_shares.c.partner == partner,
+    )
     statement = (
         CONVERSION.join(enrolments, enrolments.c.program_id == conversions.c.program)
         .where(enrolments.c.partner_id == partner, conversions.c.order_id == order_id)
-        .order_by(conversions.c.accept_ms, conversions.c.conversion_id)
+        # Of an order with more lines than are looked at, none that it earned may be missing.
+        .order_by(sa.desc(has_credit), conversions.c.accept_ms, conversions.c.conversion_id)
         .limit(count + 1)
     )
+    if brand is not None:
+        statement = statement.where(conversions.c.brand == brand)
     if program is not None:
         statement = statement.where(programs.c.code == program)
     if event is not None:

@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from headwater.ledger.engine import Ledger
 from headwater.ledger.queries import CONVERSION
 from headwater.ledger.schema import conversions
+from headwater.model.records import Flag
 
 Row = dict[str, Any]
 # Written out: an index over a part of the rows serves only a condition that is not a parameter.
 _UNATTRIBUTED = sa.text("conversions.status = 'unattributed'")
+# Test orders are kept out of reports.
+_NO_TEST = conversions.c.flags.bitwise_and(int(Flag.TEST)) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def unattributed_counts(ledger: Ledger, period: Period) -> list[tuple[str | None
     """How many conversions of a period have no credit, by reason, the most frequent first."""
     statement = (
         sa.select(conversions.c.reason, sa.func.count().label("count"))
-        .where(_UNATTRIBUTED, *period.conditions())
+        .where(_UNATTRIBUTED, _NO_TEST, *period.conditions())
         .group_by(conversions.c.reason)
         .order_by(sa.desc("count"), conversions.c.reason)
     )
@@ -50,7 +53,7 @@ def unattributed_page(
     """Conversions of a period without credit, accepted before a (time, id), newest first."""
     order = (conversions.c.accept_ms, conversions.c.conversion_id)
     statement = (
-        CONVERSION.where(_UNATTRIBUTED, *period.conditions())
+        CONVERSION.where(_UNATTRIBUTED, _NO_TEST, *period.conditions())
         .order_by(*(column.desc() for column in order))
         .limit(count)
     )

@@ -358,6 +358,7 @@ conversions = Table(
         "conversion_id",
         "reason",
         "status",
+        "flags",
         sqlite_where=text("status = 'unattributed'"),
         postgresql_where=text("status = 'unattributed'"),
     ),

@@ -27,7 +27,7 @@ struct Shown<'a> {
 type End = (u64, Id);
 
 /// Encodes the explanation of a decided case. Named candidates and credited ones are always
-/// kept. What only `wider` evidence leads to is shown as such.
+/// kept, and of each partner the newest. What only `wider` evidence leads to is shown as such.
 pub(super) fn encode(
     case: &Case<'_>,
     wider: Option<&Case<'_>>,
@@ -85,9 +85,16 @@ fn shown<'a>(case: &'a Case<'_>, wider: Option<&'a Case<'_>>) -> (Vec<Shown<'a>>
     all.sort_by_key(|shown| shown.candidate.place());
     let found = all.len();
     let mut places = 0..CANDIDATES_EXPLAINED_MAX;
+    // A partner is told of its newest touch, however many touches others have.
+    let mut partners: BTreeSet<u64> = BTreeSet::new();
+    let mut partner_places = 0..CANDIDATES_EXPLAINED_MAX;
     all.retain(|Shown { candidate, .. }| {
         let is_credited = candidate.outcome == CandidateOutcome::Credited;
-        places.next().is_some() || candidate.is_named() || is_credited
+        let is_first = partners.insert(candidate.partner);
+        places.next().is_some()
+            || candidate.is_named()
+            || is_credited
+            || (is_first && partner_places.next().is_some())
     });
     let omitted = found - all.len();
     (all, omitted)

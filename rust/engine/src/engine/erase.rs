@@ -37,6 +37,10 @@ impl Step<'_> {
         let clicks = |brand: &Brand, key: &Identifier| brand.clicks_tied_to(key);
         forgotten.clicks = forgotten.identifiers.iter().map(|key| clicks(self.brand, key)).sum();
         if !erasure.dry_run {
+            let named: Vec<Identifier> = forgotten.identifiers.iter().copied().collect();
+            for order in self.concerned(&named, None, at).iter().chain(&orders) {
+                self.brand.make_final(order);
+            }
             for key in &forgotten.identifiers {
                 self.brand.erase(key, self.now_ms, self.limits);
             }

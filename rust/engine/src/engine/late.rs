@@ -39,7 +39,12 @@ impl Step<'_> {
 
     /// Young orders reached from identifiers, over servers' links first: what browsers link must
     /// not fill the walk before it comes to them.
-    fn concerned(&self, seen: &[Identifier], except: Option<Id>, at: Context<'_>) -> BTreeSet<Id> {
+    pub(super) fn concerned(
+        &self,
+        seen: &[Identifier],
+        except: Option<Id>,
+        at: Context<'_>,
+    ) -> BTreeSet<Id> {
         let moment = Moment { occurred_ms: at.occurred_ms.min(at.accept_ms), known_ms: u64::MAX };
         let mut starts = seen.to_vec();
         starts.sort_unstable();

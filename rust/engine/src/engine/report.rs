@@ -44,6 +44,7 @@ impl Step<'_> {
                 Effect::Created
             }
             Some(order) => {
+                let before = order.clone();
                 // A browser may guess an order before it is made: the first server dates it.
                 if record.trust == Trust::Server && order.server.is_none() {
                     self.brand.waiting.remove(report.conversion_id, order.accept_ms);
@@ -53,10 +54,11 @@ impl Step<'_> {
                 let flags = order.flags;
                 let (effect, is_changed) = take_in(order, record, report);
                 let can_move = record.trust == Trust::Server || !order.is_by_servers;
-                if is_changed && (can_move || order.flags != flags) {
+                let may_move = is_changed && (can_move || order.flags != flags);
+                if may_move && (effect != Effect::Repeat || self.still_holds(report, &before)) {
                     self.revise(report.conversion_id, record, Some(at.bytes));
-                    self.wait_for_late(report.conversion_id);
                 }
+                self.wait_for_late(report.conversion_id);
                 effect
             }
         };
@@ -76,6 +78,7 @@ impl Step<'_> {
             occurred_ms: at.occurred_ms,
             config_revision: self.brand.controls.revision,
             is_by_servers: false,
+            is_final: false,
             flags: report.flags,
             server: None,
             browser: None,
@@ -99,10 +102,20 @@ impl Step<'_> {
         self.brand.waiting.add(conversion_id, order.accept_ms, &order.concerns());
     }
 
+    /// Whether what an order rests on still gives its decision. What was erased since, or has
+    /// expired, does not: then a repeat that adds an identifier must not take the credit away.
+    fn still_holds(&self, report: &Conversion<'_>, before: &Order) -> bool {
+        let decision = decide(self.brand, report.conversion_id, before);
+        fingerprint(before, &decision) == before.decision
+    }
+
     /// Decides again, at the time of the first report, and says so if anything changed. `report`
     /// is the report that gave rise to it, if one did.
     pub(super) fn revise(&mut self, conversion_id: Id, record: &Record<'_>, report: Option<&[u8]>) {
-        let Some(order) = self.brand.orders.get(&conversion_id) else { return };
+        let Some(order) = self.brand.orders.get(&conversion_id).filter(|order| !order.is_final)
+        else {
+            return;
+        };
         let decision = decide(self.brand, conversion_id, order);
         let print = fingerprint(order, &decision);
         if print == order.decision {

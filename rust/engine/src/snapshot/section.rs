@@ -121,6 +121,7 @@ fn write_order(out: &mut Output, order: &Order) {
     out.u64(order.occurred_ms);
     out.u64(order.config_revision);
     out.u8(u8::from(order.is_by_servers));
+    out.u8(u8::from(order.is_final));
     out.u64(order.flags);
     out.optional(order.server.as_ref(), write_content);
     out.optional(order.browser.as_ref(), write_content);
@@ -138,6 +139,7 @@ fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
         occurred_ms: input.u64()?,
         config_revision: input.u64()?,
         is_by_servers: read_bool(input)?,
+        is_final: read_bool(input)?,
         flags: input.u64()?,
         server: input.optional(read_content)?,
         browser: input.optional(read_content)?,

@@ -191,6 +191,13 @@ impl Brand {
         self.orders.entries().keys_where(|order| order.value.names(identifiers))
     }
 
+    /// Has an order never decided again.
+    pub fn make_final(&mut self, conversion_id: &Id) {
+        if let Some(order) = self.orders.get_mut(conversion_id) {
+            order.is_final = true;
+        }
+    }
+
     /// Has an order forget identifiers.
     pub fn forget_in_order(&mut self, conversion_id: &Id, identifiers: &BTreeSet<Identifier>) {
         if let Some(order) = self.orders.get_mut(conversion_id) {

@@ -116,6 +116,8 @@ pub struct Order {
     /// Whether the credit rests on what servers reported alone: what a browser reports cannot move
     /// it, and is no reason to decide again.
     pub is_by_servers: bool,
+    /// Whether it is never decided again: something it rests on was erased, and what it paid stays.
+    pub is_final: bool,
     /// Flags over all reports.
     pub flags: u64,
     /// What the server reported.
@@ -173,25 +175,35 @@ impl Order {
     /// All identifiers that later evidence may reach it by, the clicks it names among them.
     pub fn concerns(&self) -> Vec<Identifier> {
         let evidence = self.evidence(Trust::Browser);
-        let as_click = |digest| Identifier { kind: IdentifierType::Click, digest };
         let named = evidence.named_clicks.into_iter().map(as_click);
         evidence.identifiers.into_iter().chain(named).collect()
     }
 
-    /// Whether any report names one of some identifiers.
+    /// Whether any report names one of some identifiers, a click among them.
     pub fn names(&self, identifiers: &BTreeSet<Identifier>) -> bool {
-        let contents = [&self.server, &self.browser].into_iter().flatten();
-        contents.flat_map(|content| &content.identifiers).any(|key| identifiers.contains(key))
+        let mut contents = [&self.server, &self.browser].into_iter().flatten();
+        contents.any(|content| {
+            content.identifiers.iter().any(|key| identifiers.contains(key))
+                || content.click_id.is_some_and(|id| identifiers.contains(&as_click(id)))
+        })
     }
 
-    /// Forgets identifiers that were erased; returns whether any was there.
+    /// Forgets identifiers that were erased, a click that was named among them; returns whether
+    /// any was there.
     pub fn forget(&mut self, is_erased: impl Fn(&Identifier) -> bool) -> bool {
         let mut forgot = false;
         for content in [&mut self.server, &mut self.browser].into_iter().flatten() {
             let before = content.identifiers.len();
             content.identifiers.retain(|identifier| !is_erased(identifier));
-            forgot |= content.identifiers.len() < before;
+            let named = content.click_id;
+            content.click_id = named.filter(|id| !is_erased(&as_click(*id)));
+            forgot |= content.identifiers.len() < before || content.click_id != named;
         }
         forgot
     }
+}
+
+/// A click's id as an identifier.
+fn as_click(digest: Id) -> Identifier {
+    Identifier { kind: IdentifierType::Click, digest }
 }

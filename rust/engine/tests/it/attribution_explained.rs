@@ -97,7 +97,7 @@ fn the_newest_candidates_are_named_and_the_rest_counted() {
         let mut world = world(&[]);
         for n in 0..clicks {
             let now = T0 + n;
-            world.at(now).push(head(100 + n, now).click(3 + n, &[(VISITOR, n / 60)]));
+            world.at(now).push(head(100 + n, now).click(3, &[(VISITOR, n / 60)]));
         }
         let now = world.ms;
         let by = sale(1).by(VISITOR, 0).by(VISITOR, 1);
@@ -110,6 +110,24 @@ fn the_newest_candidates_are_named_and_the_rest_counted() {
         assert_eq!(kept, Some(100 + usize::from(omitted == 1)), "the named one is kept");
         assert_eq!(credits(&named), [(3, Some(100), 1_000_000)]);
     }
+}
+
+#[test]
+fn the_newest_touch_of_each_partner_is_named_however_many_another_has() {
+    let mut world = world(&[]);
+    world.push(head(90, T0).click(4, &[(VISITOR, 0)]));
+    for n in 1..=CANDIDATES_EXPLAINED_MAX as u64 {
+        let now = T0 + n;
+        world.at(now).push(head(100 + n, now).click(3, &[(VISITOR, n / 60)]));
+    }
+    let result = world.push(head(1, world.ms).sale(&sale(1).by(VISITOR, 0).by(VISITOR, 1)));
+    let partners: Vec<u64> = result.explain()["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|candidate| candidate["partner"].as_u64().unwrap())
+        .collect();
+    assert_eq!((partners.len(), partners.last()), (CANDIDATES_EXPLAINED_MAX + 1, Some(&4)));
 }
 
 #[test]

@@ -160,3 +160,14 @@ fn an_order_is_remembered_for_its_time_and_no_longer() {
         assert_eq!(world.at(now).push(head(2, now).sale(&sale(1))).effect(), effect);
     }
 }
+
+#[test]
+fn a_repeat_after_the_click_has_expired_takes_no_credit_away() {
+    let mut world = clicked();
+    let first = world.push(head(1, T0).sale(&sale(1).by(VISITOR, 4)));
+    assert_eq!(first.decision(), ("attributed".into(), None, Some(3), 1));
+    let later = T0 + 60 * 86_400_000;
+    world.at(later).push(head(9, later).tick());
+    let again = world.push(head(2, later).sale(&sale(1).by(VISITOR, 4).by(CUSTOMER, 5)));
+    assert_eq!((again.effect().as_str(), again.rows("conversions").len()), ("repeat", 0));
+}

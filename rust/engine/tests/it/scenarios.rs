@@ -265,3 +265,17 @@ fn a_login_after_the_order_moves_nothing_when_the_order_is_decided_again() {
     let again = story.ms(60_000).browser_sale(&Sale { list: vec![ALICE], ..sale(1) });
     assert!(again.rows("conversions").iter().all(|row| decision_of(row).2 == Some(HONEST)));
 }
+
+#[test]
+fn what_is_erased_takes_no_credit_from_an_order_that_is_reported_again() {
+    for erased in [(VISITOR, 4), (CUSTOMER, 5)] {
+        let mut story = Story::new();
+        story.click(3, &[(VISITOR, 4)]);
+        story.seen(&[(CUSTOMER, 5), (VISITOR, 4)]);
+        let first = story.sale(&sale(1).by(CUSTOMER, 5));
+        assert_eq!(credit_of(&first), Ok(3));
+        story.erase(&[erased]);
+        let again = story.sale(&sale(1).by(CUSTOMER, 5).by(EMAIL, 6));
+        assert_eq!(again.rows("conversions").len(), 0, "{erased:?}");
+    }
+}

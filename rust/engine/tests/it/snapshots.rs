@@ -68,3 +68,22 @@ fn a_snapshot_of_another_partition_is_refused() {
     let elsewhere = Engine::restore(1, &bytes, Options::default()).map(|_| ());
     assert_eq!(elsewhere, Err(Error::Snapshot("wrong_partition")));
 }
+
+#[test]
+fn after_an_erasure_a_restored_engine_decides_like_the_one_that_went_on() {
+    let mut world = World::default();
+    world.push(head(100, T0).click(3, &[(VISITOR, 4)]));
+    world.push(head(1, T0).sale(&sale(1).click(100).by(VISITOR, 4)));
+    let erased = identifiers(&[(VISITOR, 4), (CLICK, 100)]);
+    let body = array(["identifier".into(), false.into(), false.into(), erased]);
+    world.push(head(2, T0).record(7, body));
+    let bytes = world.engine.view().to_bytes();
+    let again = Engine::restore(0, &bytes, Options::default()).unwrap();
+    let late = head(3, T0).identify(&[(CLICK, 100), (CUSTOMER, 5)]);
+    let went_on = world.push(late.clone()).rows("conversions").len();
+    let position = world.stream_seq - 1;
+    let mut restored =
+        World { engine: again, ms: T0, stream_seq: position, sequence: world.sequence - 1 };
+    assert_eq!(restored.push(late).rows("conversions").len(), went_on);
+    assert_eq!(restored.engine.chain_digest(), world.engine.chain_digest());
+}

@@ -389,7 +389,7 @@ def _events() -> None:
     op.create_index(
         "ix_conversions_unattributed",
         "conversions",
-        ["program", "accept_ms", "conversion_id", "reason", "status"],
+        ["program", "accept_ms", "conversion_id", "reason", "status", "flags"],
         unique=False,
         sqlite_where=sa.text("status = 'unattributed'"),
         postgresql_where=sa.text("status = 'unattributed'"),
