@@ -116,11 +116,17 @@ pub const WAITING_ORDERS_MAX: usize = 1_000_000;
 /// Orders that one late event is looked at for: a visitor has fewer in a day, and no event may
 /// cost more than milliseconds. The rest keep their decisions.
 pub const REVISITED_ORDERS_MAX: usize = 64;
+/// Identifiers, links and touches that one late event has looked at over all the orders that it
+/// concerns: some milliseconds of work. The order that passes it is decided, and no further one.
+pub const REVISITED_WORK_MAX: usize = 16_384;
 /// Touches that share one conversion; of more the newest do. Far more than any honest path, few
 /// enough that each is explained.
 pub const CREDITS_MAX: usize = 64;
 /// Candidate clicks an explanation names; the newest are named and the rest counted.
 pub const CANDIDATES_EXPLAINED_MAX: usize = 100;
+/// Links cut, and hubs, that an explanation names; the rest are counted. Browsers alone can have a
+/// thousand links cut in one walk.
+pub const CUT_EXPLAINED_MAX: usize = 100;
 /// How long an identifier is kept after its links have died, so that no late record misses it.
 pub const IDENTIFIER_GRACE_MS: u64 = REPORT_DELAY_MAX_MS + SPOOL_AGE_MAX_MS;
 

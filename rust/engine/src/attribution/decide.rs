@@ -75,7 +75,13 @@ impl<'a> Case<'a> {
     }
 
     /// The decision. `wider` found what only lesser evidence leads to.
-    pub(super) fn finish(self, conversion_id: Id, wider: Option<&Case<'_>>) -> Decision {
+    pub(super) fn finish(
+        self,
+        conversion_id: Id,
+        wider: Option<&Case<'_>>,
+        work_before: usize,
+    ) -> Decision {
+        let work = work_before + self.work() + wider.map_or(0, Case::work);
         let partners: BTreeSet<u64> = self.candidates.iter().map(|c| c.partner).collect();
         let partners: Vec<u64> = partners.into_iter().collect();
         let Order { program, event_type, config_revision, .. } = *self.order;
@@ -89,7 +95,13 @@ impl<'a> Case<'a> {
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
         let is_by_servers = !self.credits.is_empty() && self.pass.reports == Trust::Server;
-        Decision { credits: self.credits, reason, is_by_servers, explain, config_hash }
+        Decision { credits: self.credits, reason, is_by_servers, work, explain, config_hash }
+    }
+
+    /// What it cost, about: identifiers met, links cut and touches found.
+    pub(super) fn work(&self) -> usize {
+        let Resolution { members, cut, .. } = &self.resolution;
+        1 + 4 * members.len() + 4 * cut.len() + self.candidates.len()
     }
 
     /// The owners of the promo codes used, up to the first that may earn.

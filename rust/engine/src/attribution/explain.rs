@@ -12,7 +12,7 @@ use super::candidate::{Candidate, CandidateOutcome, Origin};
 use super::decide::Case;
 use crate::identity::graph::Hop;
 use crate::identity::{Identifier, IdentifierType};
-use crate::limits::CANDIDATES_EXPLAINED_MAX;
+use crate::limits::{CANDIDATES_EXPLAINED_MAX, CUT_EXPLAINED_MAX};
 use crate::msgpack::Writer;
 use crate::record::Trust;
 use crate::Id;
@@ -36,7 +36,7 @@ pub(super) fn encode(
 ) -> Vec<u8> {
     let (kept, omitted) = shown(case, wider);
     let mut writer = Writer::new();
-    writer.map(11);
+    writer.map(13);
     writer.str("members");
     let mut members: Vec<Identifier> = case.resolution.members.iter().map(|m| m.key).collect();
     members.sort_unstable();
@@ -49,9 +49,15 @@ pub(super) fn encode(
     writer.str("candidates_omitted");
     writer.uint(omitted as u64);
     writer.str("hubs");
-    write_identifiers(&mut writer, case.resolution.hubs.iter());
+    let (hubs, hubs_omitted) = first_of(&case.resolution.hubs);
+    write_identifiers(&mut writer, hubs.iter());
+    writer.str("hubs_omitted");
+    writer.uint(hubs_omitted as u64);
     writer.str("cut");
-    write_hops(&mut writer, &case.resolution.cut);
+    let (cut, cut_omitted) = first_of(&case.resolution.cut);
+    write_hops(&mut writer, cut);
+    writer.str("cut_omitted");
+    writer.uint(cut_omitted as u64);
     writer.str("truncated");
     writer.bool(case.resolution.is_truncated);
     writer.str("evidence");
@@ -65,6 +71,12 @@ pub(super) fn encode(
     writer.str("config_hash");
     writer.bin(config_hash);
     writer.bytes
+}
+
+/// As many as are named, and how many are not.
+fn first_of<T>(all: &[T]) -> (&[T], usize) {
+    let (named, rest) = all.split_at(all.len().min(CUT_EXPLAINED_MAX));
+    (named, rest.len())
 }
 
 /// The candidates that are shown, in order, and how many are not.

@@ -91,6 +91,8 @@ pub struct Decision {
     pub reason: Option<Reason>,
     /// Whether the credit rests on what servers reported alone.
     pub is_by_servers: bool,
+    /// How many identifiers and touches were looked at.
+    pub work: usize,
     /// The explanation, a MessagePack map.
     pub explain: Vec<u8>,
     /// Digest of the configuration in force.
@@ -157,13 +159,15 @@ pub fn decide_known(brand: &Brand, conversion_id: Id, order: &Order, known_ms: u
     let moment = Moment { occurred_ms: order.occurred_ms, known_ms };
     let (server, all) = (order.evidence(Trust::Server), order.evidence(Trust::Browser));
     let (passes, last) = passes(&server, &all);
+    let mut work = 0;
     for pass in passes {
         let case = Case::decide(brand, order, pass, moment);
         if !case.credits.is_empty() {
             // What only browsers' evidence leads to is shown, and earns nothing.
             let wider = Case::find(brand, order, last, moment);
-            return case.finish(conversion_id, Some(&wider));
+            return case.finish(conversion_id, Some(&wider), work);
         }
+        work += case.work();
     }
-    Case::decide(brand, order, last, moment).finish(conversion_id, None)
+    Case::decide(brand, order, last, moment).finish(conversion_id, None, work)
 }

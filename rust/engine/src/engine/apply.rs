@@ -12,7 +12,6 @@ use crate::msgpack::Writer;
 use crate::record::{flags, Body, Click, Control, Record, Trust};
 use crate::state::brand::Brand;
 use crate::state::clicks;
-use crate::Id;
 
 /// The verdict of a click while no scoring takes place.
 const VERDICT: &str = "accept";
@@ -35,11 +34,13 @@ impl Step<'_> {
         match &record.body {
             Body::Click(click) => self.click(record, click, at),
             Body::PageView(page) => {
-                self.observe(record, page.flags, page.identifiers.iter(), None, at);
+                let seen = self.observe(record, page.flags, page.identifiers.iter(), at);
+                self.revisit(record, &seen, None, at);
                 self.observation_row(record, page.program, at);
             }
             Body::Identify(identify) => {
-                self.observe(record, identify.flags, identify.identifiers.iter(), None, at);
+                let seen = self.observe(record, identify.flags, identify.identifiers.iter(), at);
+                self.revisit(record, &seen, None, at);
                 self.observation_row(record, identify.program, at);
             }
             Body::Conversion(report) => self.report(record, report, at),
@@ -59,21 +60,20 @@ impl Step<'_> {
         }
     }
 
-    /// Takes in who was seen with whom, unless consent was denied. `decided`: the order that the
-    /// event has just had decided.
+    /// Takes in who was seen with whom, unless consent was denied; whom it was.
     pub(super) fn observe(
         &mut self,
         record: &Record<'_>,
         flag_bits: u64,
         identifiers: impl Iterator<Item = Identifier>,
-        decided: Option<Id>,
         at: Context<'_>,
-    ) {
-        if flag_bits & flags::CONSENT_DENIED == 0 {
-            let seen = observation(record, identifiers, at);
-            self.brand.observe(&seen);
-            self.revisit(record, &seen.identifiers, decided, at);
+    ) -> Vec<Identifier> {
+        if flag_bits & flags::CONSENT_DENIED != 0 {
+            return Vec::new();
         }
+        let seen = observation(record, identifiers, at);
+        self.brand.observe(&seen);
+        seen.identifiers
     }
 
     fn click(&mut self, record: &Record<'_>, click: &Click<'_>, at: Context<'_>) {
@@ -100,7 +100,10 @@ impl Step<'_> {
         let under = visitor.or_else(|| seen.identifiers.iter().find(may_hold).copied());
         self.brand.add_click(&live, record.trust, under.as_ref(), self.now_ms, self.limits);
         let own = Identifier { kind: IdentifierType::Click, digest: record.event_id };
-        let touched: Vec<Identifier> = seen.identifiers.iter().copied().chain([own]).collect();
+        let keys = seen.identifiers.iter().copied();
+        let mut touched: Vec<Identifier> = keys.chain(under).chain([own]).collect();
+        touched.sort_unstable();
+        touched.dedup();
         self.revisit(record, &touched, None, at);
         self.outcomes.row(Table::Clicks, self.chain, Some(at.bytes), |row| {
             row.array(12);

@@ -21,6 +21,8 @@ struct Forgotten {
     shared: BTreeSet<Identifier>,
     hubs: Vec<Identifier>,
     cut: Vec<Hop>,
+    /// Whether there was more to meet.
+    is_truncated: bool,
     clicks: usize,
     orders: usize,
 }
@@ -60,27 +62,30 @@ impl Step<'_> {
     }
 }
 
-/// The members reached from the identifiers named, but for those another customer has too.
+/// The identifiers named, and the members reached from them but for those another customer has too.
 fn person(brand: &Brand, named: &[Identifier], force: bool, at: Context<'_>) -> Forgotten {
     let known_ms = at.accept_ms.saturating_add(ACCEPT_AHEAD_MAX_MS);
     let moment = Moment { occurred_ms: at.accept_ms, known_ms };
     let answer = brand.graph.resolve(named, moment, &Traversal::new(Trust::Browser));
-    let members: BTreeSet<Identifier> = answer.members.iter().map(|member| member.key).collect();
+    let named: BTreeSet<Identifier> = named.iter().copied().collect();
+    let members = answer.members.iter().map(|member| member.key);
+    let members: BTreeSet<Identifier> = members.chain(named.iter().copied()).collect();
     let is_foreign_customer =
         |key: &Identifier| key.kind == IdentifierType::Customer && !members.contains(key);
     let is_shared = |key: &Identifier| {
         key.kind != IdentifierType::Customer
             && brand.graph.neighbours_at(key, moment).iter().any(is_foreign_customer)
     };
-    let (shared, identifiers) = members.iter().copied().partition(|key| !force && is_shared(key));
-    let (hubs, cut) = (answer.hubs, answer.cut);
-    Forgotten { identifiers, shared, hubs, cut, ..Forgotten::default() }
+    let is_kept = |key: &Identifier| !force && !named.contains(key) && is_shared(key);
+    let (shared, identifiers) = members.iter().copied().partition(is_kept);
+    let (hubs, cut, is_truncated) = (answer.hubs, answer.cut, answer.is_truncated);
+    Forgotten { identifiers, shared, hubs, cut, is_truncated, ..Forgotten::default() }
 }
 
 impl Forgotten {
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.map(6);
+        writer.map(7);
         writer.str("identifiers");
         write_identifiers(&mut writer, self.identifiers.iter());
         writer.str("shared");
@@ -89,6 +94,8 @@ impl Forgotten {
         write_identifiers(&mut writer, self.hubs.iter());
         writer.str("cut");
         write_hops(&mut writer, &self.cut);
+        writer.str("truncated");
+        writer.bool(self.is_truncated);
         writer.str("clicks");
         writer.uint(self.clicks as u64);
         writer.str("orders");

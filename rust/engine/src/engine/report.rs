@@ -38,9 +38,13 @@ impl Step<'_> {
             return;
         }
         let revision = self.brand.controls.revision;
+        // Seen before it is decided, so that what is decided later sees the same links; that its
+        // own report makes an identifier known says nothing.
+        let was_known = seen_with(report).any(|key| self.brand.knows(&key));
+        let seen = self.observe(record, report.flags, seen_with(report), at);
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
-                self.create(record, report, at);
+                self.create(record, report, was_known, at);
                 Effect::Created
             }
             Some(order) => {
@@ -62,13 +66,17 @@ impl Step<'_> {
                 effect
             }
         };
-        // Decided before observed: an identifier does not become known by the very report.
-        let except = Some(report.conversion_id);
-        self.observe(record, report.flags, seen_with(report), except, at);
+        self.revisit(record, &seen, Some(report.conversion_id), at);
         self.report_row(record, report.conversion_id, effect, at);
     }
 
-    fn create(&mut self, record: &Record<'_>, report: &Conversion<'_>, at: Context<'_>) {
+    fn create(
+        &mut self,
+        record: &Record<'_>,
+        report: &Conversion<'_>,
+        was_known: bool,
+        at: Context<'_>,
+    ) {
         let mut order = Order {
             program: report.program,
             event_type: report.event_type,
@@ -89,7 +97,10 @@ impl Step<'_> {
         if report.flags & flags::CONSENT_DENIED == 0 {
             order.add_identifiers(record.trust, report.identifiers.iter());
         }
-        let decision = decide(self.brand, report.conversion_id, &order);
+        let mut decision = decide(self.brand, report.conversion_id, &order);
+        if !was_known && decision.reason == Some(Reason::NoTouch) {
+            decision.reason = Some(Reason::NoIdentifierKnown);
+        }
         order.decision = fingerprint(&order, &decision);
         order.is_by_servers = decision.is_by_servers;
         self.conversion_row(record, report.conversion_id, &order, &decision, Some(at.bytes));
@@ -110,16 +121,21 @@ impl Step<'_> {
     }
 
     /// Decides again, at the time of the first report, and says so if anything changed. `report`
-    /// is the report that gave rise to it, if one did.
-    pub(super) fn revise(&mut self, conversion_id: Id, record: &Record<'_>, report: Option<&[u8]>) {
+    /// is the report that gave rise to it, if one did. Returns how much was looked at.
+    pub(super) fn revise(
+        &mut self,
+        conversion_id: Id,
+        record: &Record<'_>,
+        report: Option<&[u8]>,
+    ) -> usize {
         let Some(order) = self.brand.orders.get(&conversion_id).filter(|order| !order.is_final)
         else {
-            return;
+            return 0;
         };
         let decision = decide(self.brand, conversion_id, order);
         let print = fingerprint(order, &decision);
         if print == order.decision {
-            return;
+            return decision.work;
         }
         let mut order = order.clone();
         order.decision = print;
@@ -129,6 +145,7 @@ impl Step<'_> {
         if let Some(kept) = self.brand.orders.get_mut(&conversion_id) {
             *kept = order;
         }
+        decision.work
     }
 
     fn conversion_row(
@@ -227,7 +244,9 @@ fn take_in(order: &mut Order, record: &Record<'_>, report: &Conversion<'_>) -> (
     }
     if effect == Effect::Merged {
         let denied = order.flags & report.flags & flags::CONSENT_DENIED;
-        order.flags = ((order.flags | report.flags) & !flags::CONSENT_DENIED) | denied;
+        // Whether it is a test is the server's word: a pixel must not keep an order out of pay.
+        let word = if record.trust == Trust::Server { report.flags } else { order.flags };
+        order.flags = (word & !flags::CONSENT_DENIED) | denied;
     }
     (effect, adds_content || adds_identifiers)
 }
@@ -266,5 +285,7 @@ fn fingerprint(order: &Order, decision: &Decision) -> Id {
         &amount_minor.to_le_bytes(),
         currency.as_bytes(),
         &order.flags.to_le_bytes(),
+        &order.accept_ms.to_le_bytes(),
+        &order.occurred_ms.to_le_bytes(),
     ])
 }

@@ -173,6 +173,7 @@ impl Brand {
         if let Some(row) = self.erased_click(key) {
             self.remove_click(row, Gone::Erased, now_ms, limits);
         }
+        self.waiting.erase(key);
         let clicks = self.graph.forget(key).unwrap_or_default();
         for click in &clicks {
             self.clicks.set_owner(*click, NOBODY);
@@ -203,14 +204,17 @@ impl Brand {
         if let Some(order) = self.orders.get_mut(conversion_id) {
             order.forget(|key| identifiers.contains(key));
         }
-        for key in identifiers {
-            self.waiting.erase(key);
-        }
     }
 
     fn erased_click(&self, key: &Identifier) -> Option<u32> {
         let id = Some(&key.digest).filter(|_| key.kind == IdentifierType::Click);
         id.and_then(|id| self.clicks.find(id))
+    }
+
+    /// Whether anything is known of an identifier, of a click id also the click.
+    pub fn knows(&self, key: &Identifier) -> bool {
+        let is_click = key.kind == IdentifierType::Click;
+        self.graph.contains(key) || (is_click && self.clicks.find(&key.digest).is_some())
     }
 
     /// Notes an event id; returns whether it was new.
@@ -221,7 +225,10 @@ impl Brand {
     /// Adds an order; at the bound the oldest is forgotten.
     pub fn add_order(&mut self, conversion_id: Id, order: Order, now_ms: u64, limits: &Limits) {
         let due_ms = now_ms.saturating_add(ORDER_AGE_MAX_MS);
-        self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
+        let gone = self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
+        if let Some((gone_id, gone)) = gone {
+            self.waiting.remove(gone_id, gone.accept_ms);
+        }
     }
 
     /// Reads what events with some ids and identifiers are about to look for.

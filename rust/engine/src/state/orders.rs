@@ -85,6 +85,11 @@ impl Content {
         }
     }
 
+    /// The click the report names, as an identifier.
+    fn named(&self) -> Option<Identifier> {
+        self.click_id.map(|digest| Identifier { kind: IdentifierType::Click, digest })
+    }
+
     /// Whether `later` contradicts this report. A click id may be added or left out: it is an
     /// identifier; another one is another claim.
     pub fn contradicts(&self, later: &Self) -> bool {
@@ -172,11 +177,17 @@ impl Order {
         content.identifiers != before
     }
 
-    /// All identifiers that later evidence may reach it by, the clicks it names among them.
-    pub fn concerns(&self) -> Vec<Identifier> {
-        let evidence = self.evidence(Trust::Browser);
-        let named = evidence.named_clicks.into_iter().map(as_click);
-        evidence.identifiers.into_iter().chain(named).collect()
+    /// All identifiers that later evidence may reach it by, the clicks it names among them, each
+    /// with whoever names it; one that both sides name comes twice.
+    pub fn concerns(&self) -> Vec<(Identifier, Trust)> {
+        let is_denied = self.flags & flags::CONSENT_DENIED != 0;
+        let mut concerns = Vec::new();
+        for (content, trust) in [(&self.server, Trust::Server), (&self.browser, Trust::Browser)] {
+            let Some(content) = content else { continue };
+            let identifiers = content.identifiers.iter().filter(|_| !is_denied).copied();
+            concerns.extend(identifiers.chain(content.named()).map(|key| (key, trust)));
+        }
+        concerns
     }
 
     /// Whether any report names one of some identifiers, a click among them.

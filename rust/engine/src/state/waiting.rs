@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::Identifier;
 use crate::limits::{ACCEPT_AHEAD_MAX_MS, SPOOL_AGE_MAX_MS, WAITING_ORDERS_MAX};
+use crate::record::Trust;
 use crate::state::orders::Order;
 use crate::Id;
 
@@ -14,10 +15,10 @@ const KEPT_MS: u64 = SPOOL_AGE_MAX_MS + 2 * ACCEPT_AHEAD_MAX_MS;
 /// Orders of the last day. Follows from the orders, so a snapshot leaves it out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// Identifier and order, of every identifier the order names.
-    by_identifier: BTreeSet<(Identifier, Id)>,
+    /// Of every identifier an order names: who named it, and the order.
+    by_identifier: BTreeSet<(Identifier, Trust, u64, Id)>,
     /// Orders by the time they were accepted.
-    by_age: BTreeMap<(u64, Id), Vec<Identifier>>,
+    by_age: BTreeMap<(u64, Id), Vec<(Identifier, Trust)>>,
 }
 
 impl Waiting {
@@ -33,11 +34,11 @@ impl Waiting {
     }
 
     /// Notes identifiers of an order; at the bound the oldest order is let go.
-    pub fn add(&mut self, conversion_id: Id, accept_ms: u64, identifiers: &[Identifier]) {
+    pub fn add(&mut self, conversion_id: Id, accept_ms: u64, identifiers: &[(Identifier, Trust)]) {
         let known = self.by_age.entry((accept_ms, conversion_id)).or_default();
-        for identifier in identifiers {
-            if self.by_identifier.insert((*identifier, conversion_id)) {
-                known.push(*identifier);
+        for (identifier, trust) in identifiers {
+            if self.by_identifier.insert((*identifier, *trust, accept_ms, conversion_id)) {
+                known.push((*identifier, *trust));
             }
         }
         if self.by_age.len() > WAITING_ORDERS_MAX {
@@ -47,8 +48,9 @@ impl Waiting {
 
     /// Takes an order out that was accepted at a time.
     pub fn remove(&mut self, conversion_id: Id, accept_ms: u64) {
-        for identifier in self.by_age.remove(&(accept_ms, conversion_id)).unwrap_or_default() {
-            self.by_identifier.remove(&(identifier, conversion_id));
+        let identifiers = self.by_age.remove(&(accept_ms, conversion_id)).unwrap_or_default();
+        for (identifier, trust) in identifiers {
+            self.by_identifier.remove(&(identifier, trust, accept_ms, conversion_id));
         }
     }
 
@@ -57,17 +59,31 @@ impl Waiting {
         self.by_age.last_key_value().is_some_and(|((newest_ms, _), _)| *newest_ms >= accept_ms)
     }
 
-    /// The orders that name an identifier.
-    pub fn of<'a>(&'a self, key: &'a Identifier) -> impl Iterator<Item = Id> + 'a {
-        let range = (*key, [0; 16])..=(*key, [0xff; 16]);
-        self.by_identifier.range(range).map(|(_, conversion_id)| *conversion_id)
+    /// The orders in which somebody of a trust names an identifier, the oldest first. What is due
+    /// and not yet swept is passed over: an engine restored from a snapshot does not have it.
+    pub fn of(
+        &self,
+        key: &Identifier,
+        named_by: Trust,
+        now_ms: u64,
+    ) -> impl Iterator<Item = Id> + '_ {
+        let first_ms = (now_ms + 1).saturating_sub(KEPT_MS);
+        let first = (*key, named_by, first_ms, [0; 16]);
+        let range = first..=(*key, named_by, u64::MAX, [0xff; 16]);
+        self.by_identifier.range(range).map(|(.., conversion_id)| *conversion_id)
     }
 
     /// Forgets an identifier.
     pub fn erase(&mut self, key: &Identifier) {
-        let orders: Vec<Id> = self.of(key).collect();
-        for order in orders {
-            self.by_identifier.remove(&(*key, order));
+        let first = (*key, Trust::Server, 0, [0; 16]);
+        let range = first..=(*key, Trust::Browser, u64::MAX, [0xff; 16]);
+        let named: Vec<_> = self.by_identifier.range(range).copied().collect();
+        for entry in named {
+            let (.., accept_ms, conversion_id) = entry;
+            self.by_identifier.remove(&entry);
+            if let Some(known) = self.by_age.get_mut(&(accept_ms, conversion_id)) {
+                known.retain(|(other, _)| other != key);
+            }
         }
     }
 
@@ -93,9 +109,9 @@ impl Waiting {
     }
 
     fn pop(&mut self) {
-        let Some(((_, conversion_id), identifiers)) = self.by_age.pop_first() else { return };
-        for identifier in identifiers {
-            self.by_identifier.remove(&(identifier, conversion_id));
+        let oldest = self.by_age.first_key_value().map(|(oldest, _)| *oldest);
+        if let Some((accept_ms, conversion_id)) = oldest {
+            self.remove(conversion_id, accept_ms);
         }
     }
 }
