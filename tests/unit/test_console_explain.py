@@ -140,6 +140,7 @@ def test_an_explanation_has_every_member(console: RunningConsole) -> None:
         ],
         "candidates_omitted": 0,
         "hubs": [visitor],
+        "hubs_omitted": 0,
         "cut": [
             {
                 "from": customer,
@@ -148,6 +149,7 @@ def test_an_explanation_has_every_member(console: RunningConsole) -> None:
                 "event_id": None,
             }
         ],
+        "cut_omitted": 0,
         "truncated": True,
         "evidence": "server",
         "links": "browser",

@@ -103,8 +103,8 @@ def test_a_decision_comes_with_credit_and_explanation(log: Log) -> None:
     assert row[14] == [[5, event(100), 1_000_000]]
     explain = msgpack.unpackb(row[15])
     assert set(explain) == {
-        "members", "candidates", "candidates_omitted", "hubs", "cut", "truncated", "evidence",
-        "links", "model", "nearest_miss", "config_hash",
+        "members", "candidates", "candidates_omitted", "hubs", "hubs_omitted", "cut",
+        "cut_omitted", "truncated", "evidence", "links", "model", "nearest_miss", "config_hash",
     }  # fmt: skip
     assert explain["config_hash"] == row[16]
     assert explain["members"] == [[1, CUSTOMER], [8, VISITOR]]

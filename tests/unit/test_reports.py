@@ -174,5 +174,7 @@ def test_counts_of_a_program_are_read_from_their_index(
         sa.event.remove(engine, "before_cursor_execute", note)
     (counted,) = [each for each in statements if "GROUP BY" in each]
     with console.ledger.read() as connection:
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {counted}", (1, 0, 0, NOW_MS, 1)).all()
+        plan = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {counted}", (1, 0, 0, NOW_MS, 1)
+        ).all()
     assert any("COVERING INDEX ix_conversions_unattributed" in row[3] for row in plan), plan

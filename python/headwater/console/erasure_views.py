@@ -30,6 +30,7 @@ class ErasureView(View):
     shared: list[Identifier]
     hubs: list[Identifier]
     cut: list[Hop]
+    truncated: bool
     clicks: int | None
     """Clicks that lose their tie to an identifier; they stay in the partners' totals."""
     orders: int | None
@@ -53,6 +54,7 @@ def erasure(row: Erasure, warnings: Sequence[str] | UnsetType = UNSET) -> Erasur
         shared=[identifier(each) for each in report.get("shared", ())],
         hubs=[identifier(each) for each in report.get("hubs", ())],
         cut=[hop(each) for each in report.get("cut", ())],
+        truncated=report.get("truncated", False),
         clicks=None if pending else report.get("clicks", 0),
         orders=None if pending else report.get("orders", 0),
         warnings=UNSET if isinstance(warnings, UnsetType) else list(warnings),

@@ -66,7 +66,9 @@ class Explanation(View):
     candidates: list[Candidate]
     candidates_omitted: int
     hubs: list[Identifier]
+    hubs_omitted: int
     cut: list[Hop]
+    cut_omitted: int
     truncated: bool
     evidence: str | None
     links: str | None
@@ -122,7 +124,9 @@ def explanation(row: Row, told: Mapping[str, Any], erased: Erased = NOTHING_ERAS
         candidates=[_candidate(each, erased) for each in told.get("candidates", ())],
         candidates_omitted=told.get("candidates_omitted", 0),
         hubs=[identifier(each, erased) for each in told.get("hubs", ())],
+        hubs_omitted=told.get("hubs_omitted", 0),
         cut=[hop(each, erased) for each in told.get("cut", ())],
+        cut_omitted=told.get("cut_omitted", 0),
         truncated=told.get("truncated", False),
         evidence=told.get("evidence"),
         links=told.get("links"),

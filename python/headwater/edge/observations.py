@@ -35,7 +35,6 @@ from headwater.model.records import (
     encode,
 )
 
-
 # What a partner may know of a visit: its own click's id in its system, and the cookie.
 _OF_CLICKS = ("external_click_id", "visitor_id")
 
