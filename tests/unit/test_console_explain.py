@@ -157,6 +157,16 @@ def test_an_explanation_has_every_member(console: RunningConsole) -> None:
         "nearest_miss": None,
         "config_hash": "00" * 16,
     }
+
+
+def test_a_credit_without_a_click_is_told_as_such(console: RunningConsole) -> None:
+    person = Person()
+    row = conversion_outcome(
+        person.conversion_id,
+        credits_given=((3, None, 1_000_000),),
+        explain=person.explanation(),
+    )
+    commit(console, conversions=[row])
     read = console.call("GET", f"/v1/conversions/{person.text}").json
     assert read["credits"] == [{"partner_id": "prt_3", "click_id": None, "share_ppm": 1_000_000}]
     listed = console.call("GET", "/v1/conversions").json["items"]
