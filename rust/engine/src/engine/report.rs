@@ -41,6 +41,7 @@ impl Step<'_> {
         // Seen before it is decided, so that what is decided later sees the same links; that its
         // own report makes an identifier known says nothing.
         let was_known = seen_with(report).any(|key| self.brand.knows(&key));
+        let still_holds = self.still_holds(report.conversion_id);
         let seen = self.observe(record, report.flags, seen_with(report), at);
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
@@ -48,7 +49,6 @@ impl Step<'_> {
                 Effect::Created
             }
             Some(order) => {
-                let before = order.clone();
                 // A browser may guess an order before it is made: the first server dates it.
                 if record.trust == Trust::Server && order.server.is_none() {
                     self.brand.waiting.remove(report.conversion_id, order.accept_ms);
@@ -59,7 +59,7 @@ impl Step<'_> {
                 let (effect, is_changed) = take_in(order, record, report);
                 let can_move = record.trust == Trust::Server || !order.is_by_servers;
                 let may_move = is_changed && (can_move || order.flags != flags);
-                if may_move && (effect != Effect::Repeat || self.still_holds(report, &before)) {
+                if may_move && (effect != Effect::Repeat || still_holds) {
                     self.revise(report.conversion_id, record, Some(at.bytes));
                 }
                 self.wait_for_late(report.conversion_id);
@@ -113,11 +113,13 @@ impl Step<'_> {
         self.brand.waiting.add(conversion_id, order.accept_ms, &order.concerns());
     }
 
-    /// Whether what an order rests on still gives its decision. What was erased since, or has
-    /// expired, does not: then a repeat that adds an identifier must not take the credit away.
-    fn still_holds(&self, report: &Conversion<'_>, before: &Order) -> bool {
-        let decision = decide(self.brand, report.conversion_id, before);
-        fingerprint(before, &decision) == before.decision
+    /// Whether what an order rests on, if it is known, still gives its decision. What was erased
+    /// since, or has expired, does not: then a repeat that adds an identifier must not take the
+    /// credit away.
+    fn still_holds(&self, conversion_id: Id) -> bool {
+        let Some(order) = self.brand.orders.get(&conversion_id) else { return true };
+        let decision = decide(self.brand, conversion_id, order);
+        fingerprint(order, &decision) == order.decision
     }
 
     /// Decides again, at the time of the first report, and says so if anything changed. `report`

@@ -171,3 +171,13 @@ fn a_repeat_after_the_click_has_expired_takes_no_credit_away() {
     let again = world.push(head(2, later).sale(&sale(1).by(VISITOR, 4).by(CUSTOMER, 5)));
     assert_eq!((again.effect().as_str(), again.rows("conversions").len()), ("repeat", 0));
 }
+
+#[test]
+fn a_repeat_that_names_the_click_has_the_order_decided_again() {
+    let mut world = World::default();
+    world.push(head(100, T0).click(3, &[(VISITOR, 4)]));
+    let first = world.push(head(1, T0).sale(&sale(1).by(VISITOR, 9)));
+    assert_eq!(first.decision().2, None);
+    let again = world.push(head(2, T0).sale(&sale(1).by(VISITOR, 9).click(100)));
+    assert_eq!(again.decision().2, Some(3));
+}
