@@ -17,7 +17,7 @@ STALL_US = 1_500_000
 
 
 # `make test` installs strace, so this is skipped only where it cannot be had.
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is missing: see test-tools")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace; `make test` installs it")
 def test_redis_killed_while_its_disk_stalls_loses_nothing(tmp_path: Path) -> None:
     with System(tmp_path) as system:
         scene = system.program()

@@ -201,7 +201,7 @@ class Erasures:
 
     def _note(self, record: Record) -> None:
         body = ErasureBody._make(record.body)
-        if record.brand == self._brand and not getattr(body, "dry_run", False):
+        if record.brand == self._brand and not body.dry_run:
             self.identifiers |= {(kind, digest) for kind, digest in body.identifiers}
             self.count += 1
 

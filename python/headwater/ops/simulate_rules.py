@@ -19,9 +19,6 @@ SHARE_PPM: Final = 1_000_000
 DAY_S: Final = 86_400
 
 # What a program may have; the management API refuses the same.
-_MEMBERS_MAX: Final = 256
-_HOPS_MAX: Final = 16
-_NEIGHBOURS_MAX: Final = 48
 _SECONDS: Final = range(limits.CLICK_WINDOW_S_MIN, limits.CLICK_WINDOW_S_MAX + 1)
 # Longer texts are no numbers of this table, and would cost time to read.
 _NUMBER_CHARACTERS_MAX: Final = 20
@@ -140,9 +137,9 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "explicit_click": ("explicit_click", _one_of("wins", "candidate")),
     "on_conflict": ("on_conflict", _one_of("last_auth", "isolate")),
     "per_partner_latest": ("per_partner_latest", _boolean),
-    "members_max": ("members_max", _whole(1, _MEMBERS_MAX)),
-    "hops_max": ("hops_max", _whole(1, _HOPS_MAX)),
-    "neighbours_max": ("neighbours_max", _whole(1, _NEIGHBOURS_MAX)),
+    "members_max": ("members_max", _whole(1, limits.PERSON_MEMBERS_MAX)),
+    "hops_max": ("hops_max", _whole(1, limits.PERSON_HOPS_MAX)),
+    "neighbours_max": ("neighbours_max", _whole(1, limits.PERSON_NEIGHBOURS_MAX)),
 }
 # Members an event type has of its own; `KEY:EVENT=VALUE` sets them.
 _OF_EVENT_TYPES: Final = frozenset({"window_ms"})

@@ -1,7 +1,7 @@
 //! Rows in chunks that are copied before they are written while a snapshot shares them.
 //!
 //! A chunk is some 16 KiB: copying one takes microseconds, and cloning the list of chunks, which
-//! is all that a snapshot's view does, takes about a millisecond for ten million rows.
+//! is all that a snapshot's view does, takes about a millisecond for ten million rows of one kind.
 
 use std::sync::Arc;
 

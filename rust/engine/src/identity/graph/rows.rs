@@ -71,7 +71,7 @@ pub(crate) enum Use {
     Forgotten = 2,
 }
 
-/// An identifier, its first ends of links, and where the rest is: 52 bytes, one cache line.
+/// An identifier, its first ends of links, and where the rest is: 52 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Node {
     pub(super) digest: Id,
