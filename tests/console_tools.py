@@ -62,7 +62,7 @@ class RunningConsole:
         key: str | None = "admin",
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = dict(headers or {})
         if key is not None:
             sent["Authorization"] = f"Bearer {self.admin_key if key == 'admin' else key}"

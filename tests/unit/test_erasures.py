@@ -205,7 +205,7 @@ def committed(console: RunningConsole, *rows: tuple[Any, ...]) -> None:
 
 
 def test_a_report_is_told_once_it_is_committed(tmp_path: Path) -> None:
-    with console_in(tmp_path, with_redis=False, read_wait_ms=5000, publish_wait_ms=10) as running:
+    with console_in(tmp_path, read_wait_ms=60_000) as running:
         brand = brand_in(running)
         replies: list[Any] = []
         sent = {"brand_id": brand, "visitor_id": "0abc", "scope": "person", "dry_run": False}
@@ -230,7 +230,7 @@ def test_a_report_is_told_once_it_is_committed(tmp_path: Path) -> None:
                 orders=2,
             ),
         )
-        asker.join(10)
+        asker.join(60)
         (reply,) = replies
         assert reply.status == 200
         told = reply.json

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headwater import clock, ids
+from headwater.model.attribution import WHOLE_PPM
 from headwater.ops.simulate_compare import (
     DIFFERING_NAMED,
     Comparison,
@@ -23,7 +24,7 @@ from headwater.ops.simulate_compare import (
     shares,
 )
 from headwater.ops.simulate_replay import Decided
-from headwater.ops.simulate_rules import DAY_S, SHARE_PPM, Members, Span
+from headwater.ops.simulate_rules import DAY_S, Members, Span
 
 EXAMPLES: Final = 20
 
@@ -63,7 +64,7 @@ class Report:
 def credit(ppm: int) -> str:
     """Parts per million as conversions: 1.5, -0.333333."""
     sign = "-" if ppm < 0 else ""
-    whole, rest = divmod(abs(ppm), SHARE_PPM)
+    whole, rest = divmod(abs(ppm), WHOLE_PPM)
     return f"{sign}{whole}.{rest:06d}".rstrip("0").rstrip(".")
 
 

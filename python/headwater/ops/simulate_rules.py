@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from headwater import clock, limits
 from headwater.errors import ConfigError
+from headwater.model.attribution import CLASSES, WHOLE_PPM, Model
 
-MODELS: Final = ("last_click", "first_click", "linear", "position", "time_decay")
-CLASSES: Final = ("exclusive_coupon", "click", "soft_click", "impression")
-SHARE_PPM: Final = 1_000_000
+MODELS: Final[tuple[str, ...]] = get_args(Model)
 DAY_S: Final = 86_400
 
 # What a program may have; the management API refuses the same.
@@ -104,9 +103,9 @@ def _position(text: str) -> list[int]:
     if len(parts) != 3:
         raise ValueError("three shares: first, middle, last")
     if sum(parts) == 100:
-        parts = [part * (SHARE_PPM // 100) for part in parts]
-    if sum(parts) != SHARE_PPM:
-        raise ValueError(f"the shares add up to 100, or to {SHARE_PPM}")
+        parts = [part * (WHOLE_PPM // 100) for part in parts]
+    if sum(parts) != WHOLE_PPM:
+        raise ValueError(f"the shares add up to 100, or to {WHOLE_PPM}")
     if any(part != int(part) for part in parts):
         raise ValueError("a share is a whole number of parts per million")
     return [int(part) for part in parts]

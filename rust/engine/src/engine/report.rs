@@ -41,7 +41,7 @@ impl Step<'_> {
         // Seen before it is decided, so that what is decided later sees the same links; that its
         // own report makes an identifier known says nothing.
         let was_known = seen_with(report).any(|key| self.brand.knows(&key));
-        let still_holds = self.still_holds(report.conversion_id);
+        let still_holds = self.still_holds(record.trust, report);
         let seen = self.observe(record, report.flags, seen_with(report), at);
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
@@ -113,13 +113,15 @@ impl Step<'_> {
         self.brand.waiting.add(conversion_id, order.accept_ms, &order.concerns());
     }
 
-    /// Whether what an order rests on, if it is known, still gives its decision. What was erased
-    /// since, or has expired, does not: then a repeat that adds an identifier must not take the
+    /// Whether what an order rests on still gives its decision, asked of a repeat that adds to it.
+    /// What was erased since, or has expired, does not: then such a repeat must not take the
     /// credit away.
-    fn still_holds(&self, conversion_id: Id) -> bool {
-        let Some(order) = self.brand.orders.get(&conversion_id) else { return true };
-        let decision = decide(self.brand, conversion_id, order);
-        fingerprint(order, &decision) == order.decision
+    fn still_holds(&self, trust: Trust, report: &Conversion<'_>) -> bool {
+        let known = self.brand.orders.get(&report.conversion_id);
+        known.filter(|order| order.is_added_to(trust, report)).is_none_or(|order| {
+            let decision = decide(self.brand, report.conversion_id, order);
+            fingerprint(order, &decision) == order.decision
+        })
     }
 
     /// Decides again, at the time of the first report, and says so if anything changed. `report`

@@ -144,6 +144,18 @@ impl Order {
         }
     }
 
+    /// Whether a side that has reported before adds a click or an identifier.
+    pub fn is_added_to(&self, trust: Trust, report: &Conversion<'_>) -> bool {
+        let side = match trust {
+            Trust::Server => &self.server,
+            Trust::Browser => &self.browser,
+        };
+        side.as_ref().is_some_and(|known| {
+            (known.click_id.is_none() && report.click_id.is_some())
+                || report.identifiers.iter().any(|key| !known.identifiers.contains(&key))
+        })
+    }
+
     /// Amount in minor units and currency: the server's word first.
     pub fn money(&self) -> (i64, &str) {
         let content = self.server.as_ref().or(self.browser.as_ref());
