@@ -97,7 +97,7 @@ def click_outcome(
     flags: int = 1,
 ) -> tuple[Any, ...]:
     """[click_id, brand, program, partner, link, accept, touch, trust, source, flags, verdict,
-    record].
+    counted, is_unique, score, raw_ppm, fraud, record].
     """
     click_id = ids.event_id(at_ms)
     body = ClickBody(program, partner, link, flags, (), {"sub1": "x/y"}, NO_CLIENT)
@@ -105,7 +105,8 @@ def click_outcome(
         Record(Kind.CLICK, click_id, brand, at_ms, None, Trust.BROWSER, Source.LINK, body)
     )
     head = (click_id, brand, program, partner, link, at_ms, at_ms)
-    return (*head, int(Trust.BROWSER), int(Source.LINK), flags, "accept", record)
+    scored = ("accept", "counted", 1, 0, 0, b"")
+    return (*head, int(Trust.BROWSER), int(Source.LINK), flags, *scored, record)
 
 
 def conversion_outcome(
@@ -145,7 +146,8 @@ def conversion_outcome(
     return (
         *(conversion_id, brand, program, event_type, order_id, line),
         *(accept_ms, accept_ms, status, reason),
-        *(amount_minor, "EUR", flags, revision, credits_given, explain, bytes(16), record),
+        *(amount_minor, "EUR", flags, revision, credits_given, explain, bytes(16)),
+        *("accept", 0, 0, b"", record),
     )
 
 

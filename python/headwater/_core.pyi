@@ -68,7 +68,7 @@ def validate_record(record: bytes) -> None:
 
 def record_fields() -> dict[str, list[str]]:
     """Names of the fields in wire order: of the body of every kind, and of `head`,
-    `identifier`, `client`, `money` and `item`."""
+    `identifier`, `client`, `network`, `request`, `money` and `item`."""
 
 def identifier_digest(
     key: bytes, brand: int, type_name: str, value: str, default_country: str | None = None

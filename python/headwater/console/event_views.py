@@ -129,7 +129,7 @@ def flags(bits: int) -> Flags:
 
 def click(row: Row) -> Click:
     body = ClickBody._make(decode(row["record"]).body)
-    address_prefix, user_agent, referrer = body.client
+    address_prefix, user_agent, referrer = body.client[:3]
     return Click(
         id=ids.event_text("clk", row["click_id"]),
         brand_id=ids.object_text("brd", row["brand"]),

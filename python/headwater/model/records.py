@@ -62,6 +62,33 @@ class Flag(IntFlag):
     SOFT_CLICK = 32
     """A touch the visitor did not choose: a pop-up, a redirect without a choice."""
     IMPRESSION = 64
+    AD_CLICK_ID = 128
+    """The visit's own query carried an advertiser's click id (`gclid`, `msclkid` and the like)."""
+    HONEYPOT = 256
+    """The link is a honeypot: nobody who sees the page can follow it."""
+    NEW_VISITOR = 512
+    """The visitor id was made for this request: the browser returned none."""
+    DISPOSABLE_EMAIL = 1024
+    """The e-mail address of the report is one of a disposable mail service."""
+    EMAIL_LOOKED_UP = 2048
+    """A list of disposable mail services was there to look in, and an address to look up."""
+
+
+class NetworkFlag(IntFlag):
+    """What the address lists hold of an address; the upper half: which lists there were."""
+
+    DATACENTRE_STRICT = 1
+    DATACENTRE_BROAD = 2
+    VPN = 4
+    TOR = 8
+    CRAWLER_VERIFIED = 16
+    CRAWLER_FAKE = 32
+    STRICT_LOADED = 256
+    BROAD_LOADED = 512
+    VPN_LOADED = 1024
+    TOR_LOADED = 2048
+    CRAWLERS_LOADED = 4096
+    COUNTRY_LOADED = 8192
 
 
 # A click's record stands for every kind of touch; its flags say which.
@@ -84,12 +111,47 @@ TypeAndDigest = tuple[int, bytes]
 Identifiers = tuple[TypeAndDigest, ...]
 
 
+class Network(NamedTuple):
+    """What the edge knows of an address; the address itself stays there."""
+
+    address: bytes | None
+    """Digest, 8 bytes, of the address (IPv6: of its /64) under the key of the day."""
+    address_before: bytes | None
+    """The same under the key of the day before."""
+    flags: int
+    """Bits of NetworkFlag."""
+    country: str | None
+    lists: str | None
+    """Version of the address lists in force."""
+
+
+class Request(NamedTuple):
+    """What the edge keeps of a browser's request: header fields, each cut to a size."""
+
+    http_version: int
+    """10, 11 or 20; 0 when not known."""
+    is_secure: bool
+    fetch_dest: str | None
+    fetch_mode: str | None
+    fetch_site: str | None
+    fetch_user: str | None
+    purpose: str | None
+    accept: str | None
+    accept_language: str | None
+    agent_brands: str | None
+    agent_mobile: str | None
+    agent_platform: str | None
+
+
 class Client(NamedTuple):
-    """What is kept of the caller: address cut to /24 or /48, user agent, referrer."""
+    """What is kept of the caller: address cut to /24 or /48, user agent, referrer, and what
+    fraud scoring needs of the address and the request."""
 
     address_prefix: str | None
     user_agent: str | None
     referrer: str | None
+    network: Network | None = None
+    request: Request | None = None
 
 
 NO_CLIENT = Client(None, None, None)
@@ -156,6 +218,8 @@ class ConversionBody(NamedTuple):
     client: Client
     refused: str | None
     """A reason code: the report is kept as a rejection and decides nothing."""
+    started_ms: int | None = None
+    """When the customer began what ended in it: a checkout, a form."""
 
 
 class ControlBody(NamedTuple):

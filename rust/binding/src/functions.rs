@@ -41,13 +41,15 @@ fn validate_record(py: Python<'_>, record: &[u8]) -> PyResult<()> {
 }
 
 /// The names of the fields in wire order: of every kind's body, and of `head`, `identifier`,
-/// `client`, `money` and `item`.
+/// `client`, `network`, `request`, `money` and `item`.
 #[pyfunction]
 fn record_fields() -> BTreeMap<&'static str, Vec<&'static str>> {
     let parts = [
         ("head", fields::HEAD),
         ("identifier", fields::IDENTIFIER),
         ("client", fields::CLIENT),
+        ("network", fields::NETWORK),
+        ("request", fields::REQUEST),
         ("money", fields::MONEY),
         ("item", fields::ITEM),
     ];

@@ -10,6 +10,7 @@
 pub mod attribution;
 pub mod engine;
 pub mod error;
+pub mod fraud;
 pub mod identity;
 pub mod limits;
 pub mod record;

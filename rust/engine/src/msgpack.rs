@@ -160,6 +160,12 @@ impl<'a> Reader<'a> {
         self.bin()?.try_into().map_err(|_| Error::Frame("wrong_length"))
     }
 
+    /// A digest of eight bytes, as a number.
+    pub(crate) fn digest8(&mut self) -> Result<u64, Error> {
+        let bytes = self.bin()?.try_into().map_err(|_| Error::Frame("wrong_length"))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn array(&mut self) -> Result<usize, Error> {
         let count = match self.byte()? {
             short @ 0x90..=0x9f => return Ok(usize::from(short & 0x0f)),

@@ -106,7 +106,7 @@ impl Step<'_> {
         touched.dedup();
         self.revisit(record, &touched, None, at);
         self.outcomes.row(Table::Clicks, self.chain, Some(at.bytes), |row| {
-            row.array(12);
+            row.array(17);
             row.bin(&record.event_id);
             row.uint(record.brand);
             row.uint(click.program);
@@ -118,6 +118,11 @@ impl Step<'_> {
             row.uint(record.source);
             row.uint(click.flags);
             row.str(VERDICT);
+            row.str("counted");
+            row.uint(1);
+            row.uint(0);
+            row.uint(0);
+            row.bin(&[]);
         });
     }
 

@@ -19,9 +19,10 @@ pub(super) enum Table {
     Quarantined = 7,
     Erasures = 8,
     LateEvidence = 9,
+    DecisionRevised = 10,
 }
 
-const TABLE_NAMES: [&str; 10] = [
+const TABLE_NAMES: [&str; 11] = [
     "clicks",
     "observations",
     "conversions",
@@ -32,6 +33,7 @@ const TABLE_NAMES: [&str; 10] = [
     "quarantined",
     "erasures",
     "late_evidence",
+    "decision_revised",
 ];
 
 #[derive(Clone, Debug, Default)]
@@ -43,7 +45,7 @@ struct Rows {
 /// The outcomes of a batch of entries, gathered as they are applied.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    tables: [Rows; 10],
+    tables: [Rows; 11],
     duplicates: u64,
     ticks: u64,
     producers: BTreeSet<u64>,

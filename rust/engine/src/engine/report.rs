@@ -162,7 +162,7 @@ impl Step<'_> {
     ) {
         let (amount_minor, currency) = order.money();
         self.outcomes.row(Table::Conversions, self.chain, report, |row| {
-            row.array(18);
+            row.array(22);
             row.bin(&conversion_id);
             row.uint(record.brand);
             row.uint(order.program);
@@ -180,6 +180,10 @@ impl Step<'_> {
             write_credits(row, &decision.credits);
             row.bin(&decision.explain);
             row.bin(&decision.config_hash);
+            row.str("accept");
+            row.uint(0);
+            row.uint(0);
+            row.bin(&[]);
             if report.is_none() {
                 row.bin(&[]);
             }

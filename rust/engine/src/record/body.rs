@@ -3,7 +3,7 @@
 use super::{flags, Kind};
 use crate::error::Error;
 use crate::identity::{Identifier, IdentifierType};
-use crate::limits::{RECORD_IDENTIFIERS_MAX, RECORD_ITEMS_MAX, RECORD_PARAMS_MAX};
+use crate::limits::{RECORD_IDENTIFIERS_MAX, RECORD_ITEMS_MAX, RECORD_PARAMS_MAX, TIME_MS_MAX};
 use crate::msgpack::Reader;
 use crate::Id;
 
@@ -49,18 +49,108 @@ impl<'a> Params<'a> {
     }
 }
 
-/// `[address_prefix, user_agent, referrer]`, each a string or nil, still in wire form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client<'a>(pub(crate) &'a [u8]);
+/// What the edge knows of an address; the address itself stays there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Network<'a> {
+    /// Digest of the address (IPv4, or the /64 of IPv6) under the key of the day of acceptance.
+    pub address: Option<u64>,
+    /// The same under the key of the day before.
+    pub address_before: Option<u64>,
+    /// Bits of [`network_flags`](super::network_flags): what the lists say, and which there are.
+    pub flags: u64,
+    /// ISO 3166 code of the country.
+    pub country: Option<&'a str>,
+    /// Version of the lists in force at the edge.
+    pub lists: Option<&'a str>,
+}
+
+impl<'a> Network<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.array_of(super::fields::NETWORK.len())?;
+        Ok(Self {
+            address: reader.optional(Reader::digest8)?,
+            address_before: reader.optional(Reader::digest8)?,
+            flags: reader.uint_max(super::network_flags::MAX)?,
+            country: reader.optional(Reader::str)?,
+            lists: reader.optional(Reader::str)?,
+        })
+    }
+}
+
+/// What the edge keeps of a browser's request: header fields, cut to a size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// 10, 11 or 20; 0 when not known.
+    pub http_version: u64,
+    /// Whether the browser came over TLS.
+    pub is_secure: bool,
+    /// `Sec-Fetch-Dest`.
+    pub fetch_dest: Option<&'a str>,
+    /// `Sec-Fetch-Mode`.
+    pub fetch_mode: Option<&'a str>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<&'a str>,
+    /// `Sec-Fetch-User`.
+    pub fetch_user: Option<&'a str>,
+    /// `Sec-Purpose`, or one of its forerunners.
+    pub purpose: Option<&'a str>,
+    /// `Accept`.
+    pub accept: Option<&'a str>,
+    /// The first language of `Accept-Language`.
+    pub accept_language: Option<&'a str>,
+    /// `Sec-CH-UA`.
+    pub agent_brands: Option<&'a str>,
+    /// `Sec-CH-UA-Mobile`.
+    pub agent_mobile: Option<&'a str>,
+    /// `Sec-CH-UA-Platform`.
+    pub agent_platform: Option<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.array_of(super::fields::REQUEST.len())?;
+        Ok(Self {
+            http_version: reader.uint_max(99)?,
+            is_secure: reader.bool()?,
+            fetch_dest: reader.optional(Reader::str)?,
+            fetch_mode: reader.optional(Reader::str)?,
+            fetch_site: reader.optional(Reader::str)?,
+            fetch_user: reader.optional(Reader::str)?,
+            purpose: reader.optional(Reader::str)?,
+            accept: reader.optional(Reader::str)?,
+            accept_language: reader.optional(Reader::str)?,
+            agent_brands: reader.optional(Reader::str)?,
+            agent_mobile: reader.optional(Reader::str)?,
+            agent_platform: reader.optional(Reader::str)?,
+        })
+    }
+}
+
+/// What is kept of a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The /24 or /48 of the address.
+    pub address_prefix: Option<&'a str>,
+    /// The user agent; of a caller who denied consent its class alone.
+    pub user_agent: Option<&'a str>,
+    /// The referrer.
+    pub referrer: Option<&'a str>,
+    /// What is known of the address.
+    pub network: Option<Network<'a>>,
+    /// What is kept of the request; of a server's report there is none.
+    pub request: Option<Request<'a>>,
+}
 
 impl<'a> Client<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
-        let start = reader.at();
-        reader.array_of(3)?;
-        for _ in 0..3 {
-            reader.optional(Reader::str)?;
-        }
-        Ok(Self(reader.since(start)))
+        reader.array_of(super::fields::CLIENT.len())?;
+        Ok(Self {
+            address_prefix: reader.optional(Reader::str)?,
+            user_agent: reader.optional(Reader::str)?,
+            referrer: reader.optional(Reader::str)?,
+            network: reader.optional(Network::read)?,
+            request: reader.optional(Request::read)?,
+        })
     }
 }
 
@@ -191,6 +281,8 @@ pub struct Conversion<'a> {
     pub client: Client<'a>,
     /// Why the edge refused it; such a report decides nothing.
     pub refused: Option<&'a str>,
+    /// When the customer began what ended in it (a checkout, a form), milliseconds.
+    pub started_ms: Option<u64>,
 }
 
 /// A change of configuration.
@@ -338,6 +430,7 @@ fn read_conversion<'a>(reader: &mut Reader<'a>) -> Result<Body<'a>, Error> {
         params: Params::read(reader)?,
         client: Client::read(reader)?,
         refused: reader.optional(Reader::str)?,
+        started_ms: reader.optional(|reader| reader.uint_max(TIME_MS_MAX))?,
     })))
 }
 

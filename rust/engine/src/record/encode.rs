@@ -1,6 +1,8 @@
 //! Records back to bytes: what the edge's own encoder must agree with.
 
-use super::{Body, Click, Conversion, Identifiers, Money, Params, Record};
+use super::{
+    Body, Click, Client, Conversion, Identifiers, Money, Network, Params, Record, Request,
+};
 use crate::identity::Identifier;
 use crate::msgpack::Writer;
 
@@ -30,13 +32,13 @@ fn write_body(writer: &mut Writer, body: &Body<'_>) {
             writer.optional(page.url, Writer::str);
             writer.uint(page.flags);
             writer.raw(page.identifiers.0);
-            writer.raw(page.client.0);
+            write_client(writer, &page.client);
         }
         Body::Identify(identify) => {
             writer.uint(identify.program);
             writer.uint(identify.flags);
             writer.raw(identify.identifiers.0);
-            writer.raw(identify.client.0);
+            write_client(writer, &identify.client);
         }
         Body::Conversion(conversion) => write_conversion(writer, conversion),
         Body::Control(control) => {
@@ -67,7 +69,7 @@ fn write_click(writer: &mut Writer, click: &Click<'_>) {
     writer.uint(click.flags);
     writer.raw(click.identifiers.0);
     writer.raw(click.params.0);
-    writer.raw(click.client.0);
+    write_client(writer, &click.client);
 }
 
 fn write_conversion(writer: &mut Writer, conversion: &Conversion<'_>) {
@@ -84,8 +86,49 @@ fn write_conversion(writer: &mut Writer, conversion: &Conversion<'_>) {
     writer.optional(conversion.customer_status, Writer::str);
     writer.raw(conversion.items.0);
     writer.raw(conversion.params.0);
-    writer.raw(conversion.client.0);
+    write_client(writer, &conversion.client);
     writer.optional(conversion.refused, Writer::str);
+    writer.optional(conversion.started_ms, Writer::uint);
+}
+
+fn write_client(writer: &mut Writer, client: &Client<'_>) {
+    writer.array(super::fields::CLIENT.len());
+    for text in [client.address_prefix, client.user_agent, client.referrer] {
+        writer.optional(text, Writer::str);
+    }
+    writer.optional(client.network.as_ref(), write_network);
+    writer.optional(client.request.as_ref(), write_request);
+}
+
+fn write_network(writer: &mut Writer, network: &Network<'_>) {
+    writer.array(super::fields::NETWORK.len());
+    for digest in [network.address, network.address_before] {
+        writer.optional(digest, |writer, digest| writer.bin(&digest.to_le_bytes()));
+    }
+    writer.uint(network.flags);
+    writer.optional(network.country, Writer::str);
+    writer.optional(network.lists, Writer::str);
+}
+
+fn write_request(writer: &mut Writer, request: &Request<'_>) {
+    writer.array(super::fields::REQUEST.len());
+    writer.uint(request.http_version);
+    writer.bool(request.is_secure);
+    let texts = [
+        request.fetch_dest,
+        request.fetch_mode,
+        request.fetch_site,
+        request.fetch_user,
+        request.purpose,
+        request.accept,
+        request.accept_language,
+        request.agent_brands,
+        request.agent_mobile,
+        request.agent_platform,
+    ];
+    for text in texts {
+        writer.optional(text, Writer::str);
+    }
 }
 
 fn write_money(writer: &mut Writer, money: &Money<'_>) {
@@ -120,9 +163,15 @@ impl Params<'_> {
     pub const NONE: Params<'static> = Params(&[0x80]);
 }
 
-impl super::Client<'_> {
+impl Client<'_> {
     /// A client of which nothing is known.
-    pub const NONE: super::Client<'static> = super::Client(&[0x93, 0xc0, 0xc0, 0xc0]);
+    pub const NONE: Client<'static> = Client {
+        address_prefix: None,
+        user_agent: None,
+        referrer: None,
+        network: None,
+        request: None,
+    };
 }
 
 impl super::Items<'_> {

@@ -8,7 +8,26 @@ pub const HEAD: &[&str] =
 /// Fields of an identifier.
 pub const IDENTIFIER: &[&str] = &["type", "digest"];
 /// Fields of `client`.
-pub const CLIENT: &[&str] = &["address_prefix", "user_agent", "referrer"];
+pub const CLIENT: &[&str] = &["address_prefix", "user_agent", "referrer", "network", "request"];
+
+/// Fields of what the edge knows of an address.
+pub const NETWORK: &[&str] = &["address", "address_before", "flags", "country", "lists"];
+
+/// Fields of what the edge keeps of a browser's request.
+pub const REQUEST: &[&str] = &[
+    "http_version",
+    "is_secure",
+    "fetch_dest",
+    "fetch_mode",
+    "fetch_site",
+    "fetch_user",
+    "purpose",
+    "accept",
+    "accept_language",
+    "agent_brands",
+    "agent_mobile",
+    "agent_platform",
+];
 /// Fields of `money`.
 pub const MONEY: &[&str] =
     &["amount_minor", "currency", "discount_minor", "tax_minor", "shipping_minor"];
@@ -31,6 +50,7 @@ const CONVERSION: &[&str] = &[
     "params",
     "client",
     "refused",
+    "started_ms",
 ];
 
 /// Fields of the body of a kind.

@@ -17,7 +17,7 @@ use crate::Id;
 
 pub use body::{
     Body, Click, Client, Control, Conversion, Decision, Erasure, Identifiers, Identify, Items,
-    Money, PageView, Params,
+    Money, Network, PageView, Params, Request,
 };
 pub use frame::{decode_frame, encode_frame, frame_header, Frame, FrameHeader};
 
@@ -37,8 +37,49 @@ pub mod flags {
     pub const SOFT_CLICK: u64 = 32;
     /// The visitor saw the partner's advertisement and did not click.
     pub const IMPRESSION: u64 = 64;
-    /// The largest value of the field: room for six bits this version does not name.
+    /// The visit's own query carried an advertiser's click id (`gclid`, `msclkid` and the like).
+    pub const AD_CLICK_ID: u64 = 128;
+    /// The link is a honeypot: nobody who sees the page can follow it.
+    pub const HONEYPOT: u64 = 256;
+    /// The visitor id was made for this request: the browser returned none.
+    pub const NEW_VISITOR: u64 = 512;
+    /// The e-mail address of the report is one of a disposable mail service.
+    pub const DISPOSABLE_EMAIL: u64 = 1024;
+    /// A list of disposable mail services was loaded, and the report had an address to look up.
+    pub const EMAIL_LOOKED_UP: u64 = 2048;
+    /// The largest value of the field: room for a bit this version does not name.
     pub const MAX: u64 = 0x1fff;
+}
+
+/// Bits of a network's `flags` field: the lower say what the lists hold of the address, the upper
+/// which lists there were to look in.
+pub mod network_flags {
+    /// In a list of networks that cloud services publish.
+    pub const DATACENTRE_STRICT: u64 = 1;
+    /// In a broad list of hosting networks.
+    pub const DATACENTRE_BROAD: u64 = 2;
+    /// In a list of VPN exits.
+    pub const VPN: u64 = 4;
+    /// In a list of Tor exits.
+    pub const TOR: u64 = 8;
+    /// The user agent names a crawler, and the address is of those its operator publishes.
+    pub const CRAWLER_VERIFIED: u64 = 16;
+    /// The user agent names a crawler whose operator publishes other addresses.
+    pub const CRAWLER_FAKE: u64 = 32;
+    /// A strict list was there.
+    pub const STRICT_LOADED: u64 = 256;
+    /// A broad list was there.
+    pub const BROAD_LOADED: u64 = 512;
+    /// A VPN list was there.
+    pub const VPN_LOADED: u64 = 1024;
+    /// A Tor list was there.
+    pub const TOR_LOADED: u64 = 2048;
+    /// A list of crawlers' addresses was there.
+    pub const CRAWLERS_LOADED: u64 = 4096;
+    /// A country database was there.
+    pub const COUNTRY_LOADED: u64 = 8192;
+    /// The largest value of the field.
+    pub const MAX: u64 = 0xffff;
 }
 
 /// What a record tells of.
