@@ -25,10 +25,11 @@ from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
 from headwater.edge.links import LinkTable
 from headwater.edge.memory import Memory
+from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
 from headwater.edge.server import Listener
 from headwater.errors import JournalFull
-from headwater.model.records import decode
+from headwater.model.records import Client, Network, Request, decode
 
 KEY = "events-key-of-the-tests"
 OTHER_KEY = "events-key-of-another-brand"
@@ -129,6 +130,25 @@ def decision_of(conversion_id: str, brand: int) -> dict[str, Any]:
         "actions": [],
         "pixels": [],
     }
+
+
+@dataclass
+class FakeKeys:
+    """A key a day, the day's number; `missing` days have none."""
+
+    missing: set[int] = field(default_factory=set)
+    changes: int = 0
+
+    def key(self, day: int) -> bytes | None:
+        return None if day in self.missing else day.to_bytes(32, "big")
+
+
+def client_of(record: Any) -> Client:
+    """What a decoded record keeps of its caller."""
+    prefix, agent, referrer, network, request = record.body.client
+    return Client(
+        prefix, agent, referrer, network and Network(*network), request and Request(*request)
+    )
 
 
 @dataclass
@@ -318,7 +338,12 @@ def drain(sock: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(folder: Path, deadlines: Deadlines | None = None, **settings: Any) -> Iterator[Running]:
+def serving(
+    folder: Path,
+    deadlines: Deadlines | None = None,
+    networks: Networks | None = None,
+    **settings: Any,
+) -> Iterator[Running]:
     """An edge with the configuration of `fill`, on a loop of its own."""
     started = threading.Event()
     state: dict[str, Any] = {}
@@ -336,6 +361,7 @@ def serving(folder: Path, deadlines: Deadlines | None = None, **settings: Any) -
             memory=Memory(""),
             ledger=LedgerWatch(folder / "run"),
             identity_key=IDENTITY_KEY,
+            networks=networks or Networks(),
         )
         edge.decision_wait = DeadlineQueue(0.2)
         edge.event_wait = DeadlineQueue(0.3)

@@ -5,6 +5,7 @@ Times are of this machine; compare only runs of one machine, or the ratios betwe
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,24 @@ import msgpack
 import pytest
 
 from headwater import _core, ids
+from headwater.edge.client import Caller, kept
+from headwater.edge.network import Networks
 from headwater.journal.spool import Spool
 from headwater.ledger import matching
 from headwater.ledger.engine import open_ledger
+from headwater.limits import DAY_MS
 from headwater.matcher.partition import merge_outcomes
-from headwater.model.records import ClickBody, Client, Kind, Record, Source, Trust, encode
+from headwater.model.records import (
+    ClickBody,
+    Client,
+    Kind,
+    Network,
+    Record,
+    Request,
+    Source,
+    Trust,
+    encode,
+)
 
 AT_MS = 1_760_000_000_000
 FRAME_RECORDS = 64
@@ -26,6 +40,20 @@ AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/141.0.0.0 Safari/537.36"
 )
+
+LISTS = "a1b2c3d4e5f6"
+NETWORK = Network(b"address1", b"address0", 0x3F00, "DE", LISTS)
+BRANDS = '"Chromium";v="141", "Google Chrome";v="141", "Not?A_Brand";v="8"'
+REQUEST = Request(
+    *(11, True, "document", "navigate", "cross-site", "?1", None),
+    *("text/html,application/xhtml+xml,", "de-DE", BRANDS, "?0", '"Windows"'),
+)
+KEYS = {day: day.to_bytes(32, "big") for day in (AT_MS // DAY_MS - 1, AT_MS // DAY_MS)}
+
+
+class Keys:
+    changes = 0
+    key = staticmethod(KEYS.get)
 
 
 def click(number: int) -> Record:
@@ -36,7 +64,7 @@ def click(number: int) -> Record:
         flags=0,
         identifiers=((8, os.urandom(16)),),
         params={"sub1": f"placement-{number % 40}"},
-        client=Client("192.0.2.0/24", AGENT, "https://blog.example/review"),
+        client=Client("192.0.2.0/24", AGENT, "https://blog.example/review", NETWORK, REQUEST),
     )
     return Record(Kind.CLICK, ids.event_id(AT_MS), 1, AT_MS, None, Trust.BROWSER, Source.LINK, body)
 
@@ -69,6 +97,17 @@ def test_encode_a_frame_of_64(benchmark: Any) -> None:
 
 def test_identifier_digest(benchmark: Any) -> None:
     benchmark(_core.identifier_digest, b"k" * 32, 1, "customer_id", "customer-8812")
+
+
+@pytest.mark.parametrize("addresses", [1, 200_000])
+def test_what_is_kept_of_a_caller(benchmark: Any, addresses: int) -> None:
+    """One visitor again and again, and visitors none of whom was seen lately."""
+    networks = Networks(keys=Keys())
+    turn = itertools.cycle(
+        Caller(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", AGENT, None, REQUEST)
+        for n in range(addresses)
+    )
+    benchmark(lambda: kept(networks, next(turn), 1, AT_MS, denied=False))
 
 
 def test_spool_append_of_a_frame(benchmark: Any, tmp_path: Path) -> None:

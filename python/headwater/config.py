@@ -54,6 +54,22 @@ class Config:
     snapshot_every_ms: int = limits.SNAPSHOT_EVERY_MS
     lease_ms: int = limits.LEASE_MS
     log_level: str = "info"
+    lists_datacentre_strict: tuple[Path, ...] = ()
+    """Files of networks that cloud services publish. In the file, the section `lists`."""
+    lists_datacentre_broad: tuple[Path, ...] = ()
+    lists_vpn: tuple[Path, ...] = ()
+    lists_tor: tuple[Path, ...] = ()
+    lists_crawlers: tuple[Path, ...] = ()
+    """Files of crawlers with the addresses their operators publish."""
+    lists_country: tuple[Path, ...] = ()
+    """One MaxMind database of countries."""
+    lists_disposable_email: tuple[Path, ...] = ()
+    """Files of disposable mail services; empty: those of the package."""
+
+    @property
+    def lists(self) -> dict[str, tuple[Path, ...]]:
+        """Files by name of the list; no files: not configured."""
+        return {name: getattr(self, _LISTS + name) for name in LIST_NAMES}
 
     @property
     def redis_socket(self) -> Path:
@@ -69,6 +85,10 @@ class Config:
         return self.ledger_url or f"sqlite:///{self.data.absolute() / 'ledger.sqlite'}"
 
 
+_LISTS = "lists_"
+LIST_NAMES = tuple(
+    item.name.removeprefix(_LISTS) for item in fields(Config) if item.name.startswith(_LISTS)
+)
 _RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "console_port": (0, 65_535),
@@ -119,10 +139,19 @@ def _read_file(path: Path, faults: list[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return _flat(tomllib.loads(path.read_text("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         faults.append(f"{path}: {error}")
         return {}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The section `lists` as keys of their own, which is what the environment calls them."""
+    section = values.get("lists")
+    if not isinstance(section, dict):
+        return values
+    rest = {key: value for key, value in values.items() if key != "lists"}
+    return rest | {_LISTS + key: value for key, value in section.items()}
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -141,6 +170,8 @@ def _convert(key: str, value: Any) -> Any:
         return _integer(key, value)
     if isinstance(default, Path):
         return Path(str(value))
+    if key.startswith(_LISTS):
+        return _files(key, value)
     if isinstance(default, tuple):
         return _networks(value)
     if not isinstance(value, str):
@@ -177,3 +208,16 @@ def _networks(value: Any) -> tuple[str, ...]:
     return tuple(
         str(ipaddress.ip_network(str(part).strip())) for part in parts if str(part).strip()
     )
+
+
+def _files(key: str, value: Any) -> tuple[Path, ...]:
+    """Paths of a list, whole, as processes in other folders read them too."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"needs a path or a list of paths, got {value!r}")
+    paths = tuple(Path(part.strip()).absolute() for part in parts if part.strip())
+    if any("," in str(path) for path in paths):
+        raise ValueError("a path of a list holds no comma")
+    if key == "lists_country" and len(paths) > 1:
+        raise ValueError("takes one file")
+    return paths

@@ -10,6 +10,7 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
+DAY_MS: Final = 86_400_000
 
 # ---- HTTP, public listener -----------------------------------------------------------------
 # A browser sends its head in one or two packets; a head still open after this is an attack.
@@ -47,14 +48,29 @@ LINGER_S: Final = 1.0
 LISTEN_BACKLOG: Final = 4096
 # Hops of a forwarded chain looked at, from the right; more proxies than that is a forgery.
 FORWARDED_HOPS_MAX: Final = 16
-# Addresses whose prefix is remembered, about 200 bytes each; the least recent is forgotten.
+# Addresses remembered with their prefix, what the lists hold of them, and their digests, about
+# 700 bytes each in all; the least recent is forgotten.
 ADDRESSES_REMEMBERED_MAX: Final = 16_384
+# User agents remembered with the crawlers they name: a thousand are nine of ten requests.
+AGENTS_REMEMBERED_MAX: Final = 4096
 
 # ---- Values in requests --------------------------------------------------------------------
 # The field's limit for sub ids and the like; longer values are cut and flagged.
 PARAMETER_BYTES_MAX: Final = 255
 USER_AGENT_BYTES_MAX: Final = 512
 REFERRER_BYTES_MAX: Final = 1024
+# The longest value of Sec-Fetch-Dest, -Mode, -Site or -User that is defined has 13 characters.
+FETCH_BYTES_MAX: Final = 32
+# "prefetch;anonymous-client-ip" and what may be added to it.
+PURPOSE_BYTES_MAX: Final = 64
+# Its first type tells a page from an image; the rest would only tell browsers apart.
+ACCEPT_BYTES_MAX: Final = 32
+# One language with its script and region, "zh-Hant-TW".
+LANGUAGE_BYTES_MAX: Final = 16
+# Sec-CH-UA names about three brands with versions.
+AGENT_BRANDS_BYTES_MAX: Final = 200
+# Sec-CH-UA-Mobile and -Platform: "?1", "Chrome OS".
+AGENT_HINT_BYTES_MAX: Final = 32
 # A URL longer than this is cut by browsers and proxies on the way.
 URL_BYTES_MAX: Final = 2048
 ORDER_ID_BYTES_MAX: Final = 255
@@ -71,6 +87,17 @@ API_KEY_BYTES_MAX: Final = 128
 FUTURE_MS_MAX: Final = 5 * 60 * 1000
 # Chrome keeps no cookie longer than 400 days.
 COOKIE_AGE_S_MAX: Final = 400 * 86_400
+
+# ---- Lists and daily keys -------------------------------------------------------------------
+# The largest list in use, networks of clouds with their names, has 3 MiB, a country database 8.
+LIST_BYTES_MAX: Final = 64 * MIB
+# A range takes about 150 bytes of every edge.
+LIST_ENTRIES_MAX: Final = 1_000_000
+# How often files of lists are looked at; a changed one is read at the second look that finds it
+# as it was.
+LISTS_CHECK_S: Final = 5.0
+# How often an edge asks whether Redis still has the keys it holds: they are of use only shared.
+DAILY_KEYS_POLL_MS: Final = 60_000
 
 # ---- Accepting events ----------------------------------------------------------------------
 # A redirect is never held longer than this for its frame to be safe.

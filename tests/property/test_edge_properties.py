@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from headwater import ids, limits
 from headwater.edge import cards, client, cookies, deeplink, links, moments, parse, redirect
+from headwater.edge.address import place
 from headwater.edge.links import LinkTable
 from headwater.edge.money import AmountRefused, minor_units
+from headwater.edge.network import Networks
 from headwater.edge.query import Query, decode, split_target
 from headwater.edge.responses import Redirect
 from headwater.edge.text import bytes_count, cut, has_control, is_plain
@@ -131,12 +133,12 @@ def test_b17_a_cut_text_fits_and_encodes(text: str, bytes_max: int) -> None:
 def test_b17_any_header_bytes_are_kept_in_a_form_that_encodes(
     agent: bytes, referrer: bytes
 ) -> None:
-    kept = client.kept(
+    caller = client.Caller(
         "203.0.113.9",
         agent.decode("utf-8", "surrogateescape"),
         referrer.decode("utf-8", "surrogateescape"),
-        denied=False,
     )
+    kept = client.kept(Networks(), caller, 1, 0, denied=False)
     json.dumps(kept, ensure_ascii=False).encode("utf-8")
 
 
@@ -153,7 +155,7 @@ def test_b16_a_chain_never_raises_and_never_names_what_is_no_hop(
     found = PROXIES.client(peer, chain)
     if not PROXIES.trusts(peer):
         assert found == peer
-    client.prefix(found)
+    place(found)
 
 
 @QUICK

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import msgpack
 
 from system_tools import System
 
@@ -11,6 +18,62 @@ MAIL = "ada.lovelace@visitors.example"
 PHONE = "+442079460958"
 CUSTOMER = "customer-8812-unmistakable"
 ADDRESS = "203.0.113.77"
+ADDRESS_6 = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
+
+
+def records(ledger: Path) -> Iterator[Any]:
+    with closing(sqlite3.connect(ledger)) as connection:
+        for table in ("clicks", "conversions"):
+            for (raw,) in connection.execute(f"SELECT record FROM {table}"):
+                yield msgpack.unpackb(raw, strict_map_key=False)
+
+
+def values(value: Any) -> Iterator[Any]:
+    """Everything in a record that is no container."""
+    if isinstance(value, list):
+        for member in value:
+            yield from values(member)
+    elif isinstance(value, dict):
+        yield from values([*value.keys(), *value.values()])
+    else:
+        yield value
+
+
+def in_any_form(text: str) -> set[Any]:
+    """An address as text, number and bytes, whole and as the line it belongs to."""
+    address = ipaddress.ip_address(text)
+    forms = {text, address.exploded, int(address), address.packed}
+    return forms | {address.packed[:8], int(address) >> 64} if address.version == 6 else forms
+
+
+def test_an_address_is_in_no_record_in_any_form(tmp_path: Path) -> None:
+    system = System(tmp_path, environment={"HEADWATER_TRUSTED_PROXIES": "127.0.0.0/8"})
+    system.start()
+    try:
+        scene = system.program()
+        sale = {"program": scene.program, "event": "sale", "amount": "1.00", "customer_id": "c"}
+        for number, address in enumerate((ADDRESS, ADDRESS_6)):
+            forwarded = {"X-Forwarded-For": address}
+            path = f"/c/{scene.codes[0]}"
+            assert system.edge("GET", path, headers=forwarded).status == 302
+            ahead = {**forwarded, "Sec-Purpose": "prefetch"}
+            assert system.edge("GET", path, headers=ahead).status == 302
+            body = {**sale, "order_id": f"A-{number}", "ip": address}
+            assert system.edge("POST", "/v1/conversions", body, scene.key).status == 201
+        system.wait_committed(6)
+        assert system.stop() == 0
+    finally:
+        system.kill()
+    kept = list(records(tmp_path / "data" / "ledger.sqlite"))
+    assert len(kept) == 6
+    forms = in_any_form(ADDRESS) | in_any_form(ADDRESS_6)
+    for record in kept:
+        assert not forms.intersection(values(record))
+        prefix, network = record[7][6 if record[0] == 1 else 13][0:4:3]
+        assert prefix in ("203.0.113.0/24", "2001:db8:aaaa::/48")
+        assert len(network[0]) == 8, "the digest is there"
+    digests = {record[7][6 if record[0] == 1 else 13][3][0] for record in kept}
+    assert len(digests) == 2, "one of each address: all edges share the key"
 
 
 def test_no_raw_identifier_is_kept_anywhere(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from headwater import config
 from headwater.errors import ConfigError
+from headwater.ops.supervisor import environment_of
 
 
 def load(
@@ -81,3 +82,45 @@ def test_bounds_of_numbers(name: str, bounds: tuple[int, int]) -> None:
 def test_any_environment_gives_settings_or_faults(name: str, value: str) -> None:
     with contextlib.suppress(ConfigError):
         load(environment={f"HEADWATER_{name}": value})
+
+
+def test_lists_are_a_section_of_the_file_and_variables(tmp_path: Path) -> None:
+    file = tmp_path / "headwater.toml"
+    file.write_text('port = 1\n[lists]\nvpn = "/a/vpn.txt"\ntor = ["/a/t4", "/a/t6"]\n')
+    settings = load(environment={"HEADWATER_LISTS_CRAWLERS": "/b/c.csv, /b/d.csv"}, file=file)
+    assert settings.port == 1
+    assert settings.lists == {
+        "datacentre_strict": (),
+        "datacentre_broad": (),
+        "vpn": (Path("/a/vpn.txt"),),
+        "tor": (Path("/a/t4"), Path("/a/t6")),
+        "crawlers": (Path("/b/c.csv"), Path("/b/d.csv")),
+        "country": (),
+        "disposable_email": (),
+    }
+
+
+def test_every_process_of_a_system_reads_the_same_lists(tmp_path: Path) -> None:
+    """A child is told all settings in force by its environment, and may run in another folder."""
+    given = load(environment={"HEADWATER_LISTS_TOR": "near.txt,/far/tor.txt"})
+    assert given.lists["tor"] == (Path("near.txt").absolute(), Path("/far/tor.txt"))
+    child = load(environment=environment_of(given))
+    assert child.lists == given.lists
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[lists]\nvpm = "/a"\n', "lists_vpm"),
+        ("[lists]\nvpn = 5\n", "lists_vpn: needs a path"),
+        ("[lists]\nvpn = [5]\n", "lists_vpn: needs a path"),
+        ('[lists]\nvpn = ["/a,b"]\n', "no comma"),
+        ('[lists]\ncountry = ["/a", "/b"]\n', "takes one file"),
+        ("lists = 5\n", "unknown key 'lists'"),
+    ],
+)
+def test_a_wrong_list_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "headwater.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load(file=file)

@@ -8,6 +8,9 @@ import pytest
 
 from headwater import ids, limits
 from headwater.edge import client, cookies
+from headwater.edge.address import place
+from headwater.edge.client import Caller
+from headwater.edge.network import Networks
 
 PROXIES = client.TrustedProxies(["10.0.0.0/8", "2001:db8:1::/48"])
 
@@ -63,7 +66,8 @@ def test_b16_a_chain_is_followed_up_to_its_bound(hops: int) -> None:
     ],
 )
 def test_an_address_is_kept_as_its_prefix(address: str, kept: str | None) -> None:
-    assert client.prefix(address) == kept
+    found = place(address)
+    assert (found.prefix if found else None) == kept
 
 
 @pytest.mark.parametrize(
@@ -77,8 +81,9 @@ def test_an_address_is_kept_as_its_prefix(address: str, kept: str | None) -> Non
     ],
 )
 def test_with_consent_denied_a_user_agent_is_one_word(agent: str | None, word: str | None) -> None:
-    kept = client.kept("203.0.113.77", agent, "https://a.example/", denied=True)
-    assert kept == (None, word, None)
+    caller = Caller("203.0.113.77", agent, "https://a.example/")
+    kept = client.kept(Networks(), caller, 1, 0, denied=True)
+    assert kept[:3] == (None, word, None)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_with_consent_denied_a_user_agent_is_one_word(agent: str | None, word: s
     ],
 )
 def test_b17_any_user_agent_is_kept_short_and_can_be_encoded(agent: str) -> None:
-    kept = client.kept("203.0.113.77", agent, agent, denied=False)
+    kept = client.kept(Networks(), Caller("203.0.113.77", agent, agent), 1, 0, denied=False)
     assert kept.user_agent is not None
     assert kept.referrer is not None
     assert len(kept.user_agent.encode("utf-8")) <= limits.USER_AGENT_BYTES_MAX

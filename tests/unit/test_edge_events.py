@@ -46,6 +46,7 @@ def test_a_conversion_is_answered_with_its_decision(edge: Running) -> None:
         ip="203.0.113.9",
         user_agent="UA",
         occurred_at="2026-01-01T00:00:00Z",
+        checkout_started_at="2025-12-31T23:59:00+00:00",
         mystery=1,
     )
     assert reply.status == 201
@@ -76,8 +77,9 @@ def test_a_conversion_is_answered_with_its_decision(edge: Running) -> None:
         "customer_status": "new",
         "items": [["a", None, None, 2, 500], [None, "b", None, 1, None]],
         "params": {"color": "red", "product_id": "42"},
-        "client": ["203.0.113.0/24", "UA", None],
+        "client": ["203.0.113.0/24", "UA", None, [None, None, 0, None, None], None],
         "refused": None,
+        "started_ms": clock.parse_iso_ms("2025-12-31T23:59:00Z"),
     }
 
 
@@ -225,6 +227,9 @@ def test_another_brands_program_is_unknown(edge: Running) -> None:
         ({"program": "yen", "currency": None}, {"amount_precision"}),
         ({"occurred_at": "2999-01-01T00:00:00Z"}, {"time_out_of_range"}),
         ({"occurred_at": 1764000000}, {"invalid"}),
+        ({"checkout_started_at": "2999-01-01T00:00:00Z"}, {"time_out_of_range"}),
+        ({"checkout_started_at": "1999-01-01T00:00:00Z"}, {"time_out_of_range"}),
+        ({"checkout_started_at": "2026-01-01T00:00:00"}, {"invalid"}),
         ({"customer_status": "old"}, {"invalid"}),
         ({"consent": "maybe"}, {"invalid"}),
         ({"test": "true"}, {"invalid"}),
@@ -350,7 +355,7 @@ def test_without_consent_only_the_click_id_counts(edge: Running) -> None:
     assert body[5] == Flag.CONSENT_DENIED
     assert body[6] == ids.parse_event("clk", click)
     assert body[7] == []
-    assert body[13] == [None, "bot", None]
+    assert body[13] == [None, "bot", None, [None, None, 0, None, None], None]
     edge.convert(program="quiet", **fields)
     assert edge.one().body[7] == []
     edge.convert(program="quiet", consent="granted", **fields)

@@ -45,9 +45,9 @@ def test_a_click_is_redirected_and_recorded(edge: Running) -> None:
     assert ids.event_text("clk", record.event_id) == click[0]
     assert (record.kind, record.brand, record.trust, record.source) == (1, 1, 2, 1)
     program, partner, link, flags, _identifiers, params, client = record.body
-    assert (program, partner, link, flags) == (1, 7, 1, 0)
+    assert (program, partner, link, flags) == (1, 7, 1, Flag.NEW_VISITOR)
     assert params == {"sub1": "x/y", "shared_id": "s", "utm_source": "a b"}
-    assert client == ["127.0.0.0/24", BROWSER, None]
+    assert client[:3] == ["127.0.0.0/24", BROWSER, None]
 
 
 @pytest.mark.parametrize("code", ["SPRING_1", "Spring_1", "sPrInG_1"])
@@ -181,13 +181,46 @@ def test_head_redirects_without_counting(edge: Running) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}, {"X-Moz": "prefetch"}],
+    [
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
+        {"Purpose": "Prefetch"},
+        {"X-Purpose": "preview"},
+        {"X-Moz": "prefetch"},
+        {"Sec-Purpose": "odd", "Purpose": "prerender"},
+    ],
 )
-def test_a_prefetch_is_redirected_and_not_recorded(edge: Running, headers: dict[str, str]) -> None:
+def test_a_prefetch_is_recorded_as_one(edge: Running, headers: dict[str, str]) -> None:
+    """It may become a visit without another request, so it needs its click id and cookie now."""
     reply = edge.call("GET", "/c/spring_1", headers=headers)
     assert reply.status == 302
-    assert "click_id" not in reply.headers["Location"]
-    assert not edge.take()
+    assert reply.headers["Cache-Control"] == "no-store"
+    record = edge.one()
+    assert ids.event_text("clk", record.event_id) in reply.headers["Location"]
+    assert "Set-Cookie" in reply.headers
+    assert record.body.flags == Flag.PREFETCH | Flag.NEW_VISITOR
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Purpose": "odd"}, {"Purpose": ""}, {"X-Moz": "later"}])
+def test_another_purpose_makes_no_prefetch(edge: Running, headers: dict[str, str]) -> None:
+    edge.call("GET", "/c/spring_1", headers=headers)
+    assert not edge.one().body.flags & Flag.PREFETCH
+
+
+@pytest.mark.parametrize("name", ["gclid", "gbraid", "wbraid", "msclkid", "dclid", "yclid"])
+def test_an_advertisers_click_id_is_flagged_and_not_kept(edge: Running, name: str) -> None:
+    edge.call("GET", f"/c/spring_1?{name}=of-the-visitor")
+    body = edge.one().body
+    assert body.flags == Flag.AD_CLICK_ID | Flag.NEW_VISITOR
+    assert "of-the-visitor" not in repr(body)
+
+
+def test_a_click_of_a_honeypot_says_so(edge: Running) -> None:
+    value = {"program": 1, "partner": 7, "code": "trap", "url": "https://a.example/"}
+    for honeypot, flags in ((True, Flag.HONEYPOT), (False, 0), (None, 0)):
+        edge.edge.table.apply("link", 55, {**value, "honeypot": honeypot})
+        edge.call("GET", "/c/trap?consent=denied")
+        assert edge.one().body.flags == flags | Flag.CONSENT_DENIED
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
@@ -205,7 +238,9 @@ def test_a_visitor_is_given_a_cookie_and_recognised_by_it(edge: Running) -> None
     assert edge.one().body[4] == [[8, digest]]
     again = edge.call("GET", "/c/spring_1", headers={"Cookie": f"a=b; hw_visitor={cookie[1]}"})
     assert f"hw_visitor={cookie[1]};" in again.headers["Set-Cookie"]
-    assert edge.one().body[4] == [[8, digest]]
+    body = edge.one().body
+    assert body[4] == [[8, digest]]
+    assert not body[3] & Flag.NEW_VISITOR
 
 
 def test_b18_a_tampered_cookie_gets_a_new_id(edge: Running) -> None:
@@ -248,20 +283,20 @@ def test_without_consent_nothing_is_kept_of_the_visitor(
     body = edge.one().body
     assert body[3] & Flag.CONSENT_DENIED
     assert body[4] == []
-    assert body[6] == [None, "desktop", None]
+    assert body[6][:3] == [None, "desktop", None]
 
 
 def test_consent_in_the_link_overrides_the_programs_default(edge: Running) -> None:
     reply = edge.call("GET", "/c/quiet?consent=granted")
     assert "Set-Cookie" in reply.headers
-    assert edge.one().body[3] == 0
+    assert edge.one().body[3] == Flag.NEW_VISITOR
 
 
 def test_a_deep_link_replaces_the_destination(edge: Running) -> None:
     reply = edge.call("GET", "/c/spring_1?u=https%3A%2F%2Fshop.example%2Fs%3Fx%3D%252F%23top")
     location = reply.headers["Location"]
     assert re.fullmatch(r"https://shop\.example/s\?x=%2F&click_id=clk_.{26}#top", location)
-    assert edge.one().body[3] == 0
+    assert edge.one().body[3] == Flag.NEW_VISITOR
 
 
 @pytest.mark.parametrize(
@@ -284,7 +319,7 @@ def test_b2_a_refused_deep_link_leads_to_the_links_own_destination(
 ) -> None:
     reply = edge.call("GET", f"/c/bare?{query}")
     assert re.fullmatch(r"https://shop\.example/\?click_id=clk_.{26}", reply.headers["Location"])
-    assert edge.one().body[3] == Flag.DEEP_LINK_REFUSED
+    assert edge.one().body[3] == Flag.DEEP_LINK_REFUSED | Flag.NEW_VISITOR
 
 
 @pytest.mark.parametrize(
@@ -344,7 +379,7 @@ def test_b4_ten_thousand_parameters_are_ignored_past_the_limit(edge: Running) ->
 def test_flags_of_the_query_are_recorded(edge: Running) -> None:
     edge.call("GET", "/c/spring_1?hw_test=1&qr=1&external_click_id=Ext-7")
     body = edge.one().body
-    assert body[3] == Flag.TEST | Flag.QR
+    assert body[3] == Flag.TEST | Flag.QR | Flag.NEW_VISITOR
     digest = _core.identifier_digest(IDENTITY_KEY, 1, "external_click_id", "Ext-7")
     assert [7, digest] in body[4]
 

@@ -15,12 +15,20 @@ import msgpack
 import pytest
 
 from headwater import _core
+from headwater.model.records import BODIES, Client, Kind, Network, Request
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "frame_v1.bin"
 HEADER = struct.Struct("<3sBHHQQII")
 PARTITION, PRODUCER, FIRST_SEQUENCE = 513, 0x0123456789ABCDEF, 77
 ACCEPT_MS = 1_790_000_000_123
-CLIENT = ["192.0.2.0/24", "Mozilla/5.0", "https://blog.example/"]
+NETWORK = [bytes(range(8)), bytes(range(8, 16)), 8193, "DE", "a1b2c3d4e5f6"]
+REQUEST = [
+    11,
+    True,
+    *("document", "navigate", "cross-site", "?1", "prefetch"),
+    *("text/html", "de-DE", '"Chromium";v="141"', "?0", '"Linux"'),
+]
+CLIENT = ["192.0.2.0/24", "Mozilla/5.0", "https://blog.example/", NETWORK, REQUEST]
 
 
 def sixteen(byte: int) -> bytes:
@@ -45,13 +53,13 @@ PAGE_VIEW = {
     "url": "https://shop.example/thanks?a=b",
     "flags": 0,
     "identifiers": [[8, sixteen(0x81)]],
-    "client": [None, None, None],
+    "client": [None, None, None, [None, None, 0, None, None], [0, False, *[None] * 10]],
 }
 IDENTIFY = {
     "program": 3,
     "flags": 1,
     "identifiers": [[number, sixteen(16 * number)] for number in range(1, 9)],
-    "client": CLIENT,
+    "client": [None, None, None, None, None],
 }
 CONVERSION: dict[str, Any] = {
     "conversion_id": sixteen(0xC0),
@@ -69,6 +77,7 @@ CONVERSION: dict[str, Any] = {
     "params": {"colour": "green"},
     "client": CLIENT,
     "refused": None,
+    "started_ms": ACCEPT_MS - 60_000,
 }
 CONTROL = {
     "object": "program",
@@ -150,8 +159,11 @@ def test_what_msgpack_and_the_core_write_is_the_golden_frame(golden: bytes) -> N
 
 def test_the_field_table_names_every_kind_and_part() -> None:
     fields = _core.record_fields()
-    assert set(fields) == {*EXPECTED, "head", "identifier", "client", "money", "item"}
+    parts = {"head", "identifier", "client", "network", "request", "money", "item"}
+    assert set(fields) == {*EXPECTED, *parts}
     assert len(fields["client"]) == len(CLIENT)
+    assert len(fields["network"]) == len(NETWORK)
+    assert len(fields["request"]) == len(REQUEST)
     assert len(fields["money"]) == len(CONVERSION["money"])
     assert len(fields["item"]) == len(CONVERSION["items"][0])
     assert len(fields["identifier"]) == len(CLICK["identifiers"][0])
@@ -164,6 +176,27 @@ def test_each_field_is_checked_for_its_type(kind: str) -> None:
     for at in range(len(body)):
         values: list[Any] = list(body.values())
         values[at] = 0.5
+        with pytest.raises(_core.FrameError):
+            _core.validate_record(msgpack.packb([*start, values]))
+
+
+def test_the_projects_own_types_have_the_fields_of_the_wire() -> None:
+    fields = _core.record_fields()
+    shapes = {"client": Client, "network": Network, "request": Request}
+    for name, shape in shapes.items():
+        assert list(shape._fields) == fields[name]
+    for kind, body in BODIES.items():
+        if kind is not Kind.CONTROL:
+            assert list(body._fields) == fields[kind.name.lower()]
+
+
+@pytest.mark.parametrize(("part", "size"), [(3, len(NETWORK)), (4, len(REQUEST))])
+def test_each_field_of_the_client_is_checked_for_its_type(part: int, size: int) -> None:
+    start, body = EXPECTED["click"]
+    for at in range(size):
+        client: list[Any] = [*CLIENT[:3], list(NETWORK), list(REQUEST)]
+        client[part][at] = 0.5
+        values = list({**body, "client": client}.values())
         with pytest.raises(_core.FrameError):
             _core.validate_record(msgpack.packb([*start, values]))
 

@@ -1,55 +1,27 @@
-"""Who calls: the address that counts, cut to a prefix, and what is kept of the user agent."""
+"""Who calls: the address that counts, and what a record keeps of caller and request."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from headwater import limits
+from headwater.edge.address import parse_address, place
+from headwater.edge.network import Networks
 from headwater.edge.text import cut
-from headwater.model.records import Client
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from headwater.model.records import Client, Request
 
 _BOTS = ("bot", "crawl", "spider", "slurp", "preview", "curl/", "wget/", "python", "headless")
 _MOBILE = ("mobile", "android", "iphone", "ipad")
-
-
-def parse_address(text: str) -> Address | None:
-    """An address in any form a forwarded header uses: with a port, in brackets, with a zone."""
-    text = text.strip()
-    if len(text) > 64 or not text.isascii():
-        return None
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
-
-
-@functools.lru_cache(maxsize=limits.ADDRESSES_REMEMBERED_MAX)
-def prefix(text: str) -> str | None:
-    """The /24 or /48 an address lies in, which is all that is kept; None for no address."""
-    address = parse_address(text)
-    if address is None:
-        return None
-    length = 24 if address.version == 4 else 48
-    return str(ipaddress.ip_network((address, length), strict=False))
 
 
 class TrustedProxies:
     """The networks whose forwarded headers count."""
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks: list[Network] = [ipaddress.ip_network(text) for text in networks]
+        self._networks = [ipaddress.ip_network(text) for text in networks]
         self.trusts: Callable[[str], bool] = functools.lru_cache(
             maxsize=limits.ADDRESSES_REMEMBERED_MAX
         )(self._trusts)
@@ -92,12 +64,46 @@ def agent_class(user_agent: str | None) -> str | None:
     return "mobile" if any(mark in lower for mark in _MOBILE) else "desktop"
 
 
-def kept(address: str, user_agent: str | None, referrer: str | None, *, denied: bool) -> Client:
-    """What a record keeps of the caller; with consent `denied` only the user agent's class."""
+class Caller(NamedTuple):
+    """Whoever an event is about, as told or as seen; nothing of it is cut or judged yet."""
+
+    address: str = ""
+    user_agent: str | None = None
+    referrer: str | None = None
+    request: Request | None = None
+    """Of a browser's own request; None for what a server tells."""
+
+
+NOBODY = Caller()
+
+
+def kept(networks: Networks, caller: Caller, brand: int, now_ms: int, *, denied: bool) -> Client:
+    """What a record of `brand` keeps of the caller.
+
+    With consent `denied` nothing that tells one visitor from another: no prefix and no digest of
+    the address, the user agent's class, no hints of it, and that a language was named.
+    """
+    at = place(caller.address) if caller.address else None
+    agent, referrer = caller.user_agent, caller.referrer
+    network = (
+        None if at is None else networks.of(at, agent, brand, now_ms, denied=denied or not brand)
+    )
     if denied:
-        return Client(None, agent_class(user_agent), None)
+        request = caller.request and _without_hints(caller.request)
+        return Client(None, agent_class(agent), None, network, request)
     return Client(
-        prefix(address) if address else None,
-        cut(user_agent, limits.USER_AGENT_BYTES_MAX) if user_agent else None,
+        None if at is None else at.prefix,
+        cut(agent, limits.USER_AGENT_BYTES_MAX) if agent else None,
         cut(referrer, limits.REFERRER_BYTES_MAX) if referrer else None,
+        network,
+        caller.request,
+    )
+
+
+def _without_hints(request: Request) -> Request:
+    return request._replace(
+        accept_language=None if request.accept_language is None else "*",
+        agent_brands=None,
+        agent_mobile=None,
+        agent_platform=None,
     )

@@ -15,6 +15,7 @@ from headwater.edge.health import LedgerWatch
 from headwater.edge.links import LinkTable
 from headwater.edge.memory import Memory
 from headwater.edge.meters import Meters
+from headwater.edge.network import Networks
 
 Decision = dict[str, Any]
 
@@ -68,6 +69,7 @@ class Edge:
     identity_key: bytes
     gate: Callable[[], bool] = lambda: True
     """False until the rest of the system is up; /readyz waits for it."""
+    networks: Networks = field(default_factory=Networks)
     proxies: TrustedProxies = field(init=False)
     meters: Meters = field(default_factory=Meters)
     now_ms: Callable[[], int] = clock.now_ms

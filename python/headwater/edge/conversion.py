@@ -8,7 +8,8 @@ from typing import Any
 
 from headwater import _core, ids, limits
 from headwater.edge import cards, identifiers, moments, money
-from headwater.edge.client import kept, parse_address
+from headwater.edge.address import parse_address
+from headwater.edge.client import NOBODY, Caller, kept
 from headwater.edge.context import Edge
 from headwater.edge.fields import ConversionIn, EventIn, Faults, ItemIn, read
 from headwater.edge.links import EventType, Program
@@ -43,9 +44,8 @@ class Origin:
     trust: Trust
     brand: int | None = None
     """The key's brand; None: any."""
-    address: str = ""
-    user_agent: str | None = None
-    referrer: str | None = None
+    caller: Caller = NOBODY
+    """The browser that reports by itself; of a server's report nobody."""
     visitor: str | None = None
     """Value of the visitor cookie."""
     gpc: bool = False
@@ -87,12 +87,16 @@ def read_program(
 
 def claim_ms(event: EventIn, now_ms: int, faults: Faults) -> int | None:
     """The caller's time of the event, or None."""
-    if not event.occurred_at:
+    return _moment_ms("occurred_at", event.occurred_at, now_ms, faults)
+
+
+def _moment_ms(name: str, text: str | None, now_ms: int, faults: Faults) -> int | None:
+    if not text:
         return None
     try:
-        return moments.claimed_ms(event.occurred_at, now_ms)
+        return moments.claimed_ms(text, now_ms)
     except moments.MomentRefused as refused:
-        faults.add("occurred_at", refused.code, "A time is RFC 3339 with an offset.")
+        faults.add(name, refused.code, "A time is RFC 3339 with an offset.")
         return None
 
 
@@ -103,17 +107,27 @@ def consent_denied(event: EventIn, program: Program, gpc: bool) -> bool:
     return event.consent == "denied" if event.consent else program.denied
 
 
-def client_of(event: EventIn, origin: Origin, denied: bool, faults: Faults) -> Client:
-    """What is kept of the visitor's device: what the event says, else what the request shows."""
+def client_of(
+    edge: Edge,
+    event: EventIn,
+    origin: Origin,
+    program: Program,
+    now_ms: int,
+    denied: bool,
+    faults: Faults,
+) -> Client:
+    """What is kept of the visitor's device.
+
+    A server says it in the event; what its own connection shows is its own. A browser's
+    connection shows it, and what its event says counts for nothing: anybody could say it.
+    """
     if event.ip and parse_address(event.ip) is None:
         faults.add("ip", "invalid", "Not an IP address.")
         return NO_CLIENT
-    return kept(
-        event.ip or origin.address,
-        event.user_agent or origin.user_agent,
-        origin.referrer,
-        denied=denied,
-    )
+    caller = origin.caller
+    if origin.trust is Trust.SERVER:
+        caller = Caller(event.ip or "", event.user_agent)
+    return kept(edge.networks, caller, program.brand, now_ms, denied=denied)
 
 
 def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
@@ -126,10 +140,11 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     program = read_program(edge, event.program, origin.brand, method, faults)
     if not identifiers.given(event) and not event.promo_code and not origin.visitor:
         faults.add("identifiers", "no_identifier")
-    flags = Flag(0)
+    flags = _mail_flags(edge, event)
     if event.test or _is_test_order(event, now_ms):
         flags |= Flag.TEST
     claimed = claim_ms(event, now_ms, faults)
+    started = _moment_ms("checkout_started_at", event.checkout_started_at, now_ms, faults)
     click = _click_id(event, faults)
     if program is None:
         faults.raise_any()
@@ -143,7 +158,7 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     if denied:
         flags |= Flag.CONSENT_DENIED
         known = ()
-    client = client_of(event, origin, denied, faults)
+    client = client_of(edge, event, origin, program, now_ms, denied, faults)
     faults.raise_any()
     if event_type is None:
         raise RequestRefused("unknown_event_type")
@@ -164,6 +179,7 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
         params=params,
         client=client,
         refused=None,
+        started_ms=started,
     )
     return Report(
         event_id=event_id,
@@ -185,6 +201,7 @@ def prepare_rejection(edge: Edge, code: str, body: Mapping[str, Any], origin: Or
     brand = program.brand if program else 0
     event_id = ids.event_id(now_ms)
     denied = origin.gpc or body.get("consent") == "denied" or (program and program.denied)
+    caller = origin.caller._replace(referrer=None)
     body_out = ConversionBody(
         conversion_id=event_id,
         program=program.number if program else 0,
@@ -199,7 +216,7 @@ def prepare_rejection(edge: Edge, code: str, body: Mapping[str, Any], origin: Or
         customer_status=None,
         items=(),
         params={},
-        client=kept(origin.address, origin.user_agent, None, denied=bool(denied)),
+        client=kept(edge.networks, caller, brand, now_ms, denied=bool(denied)),
         refused=code,
     )
     return Report(
@@ -261,6 +278,15 @@ def _encoded(
             body=body,
         )
     )
+
+
+def _mail_flags(edge: Edge, event: ConversionIn) -> Flag:
+    """What is known of the mail address: it says nothing of who the visitor is."""
+    lists = edge.networks.lists
+    if not event.email or not lists.disposable:
+        return Flag(0)
+    found = lists.is_disposable(event.email)
+    return Flag.EMAIL_LOOKED_UP | Flag.DISPOSABLE_EMAIL if found else Flag.EMAIL_LOOKED_UP
 
 
 def _is_test_order(event: ConversionIn, now_ms: int) -> bool:

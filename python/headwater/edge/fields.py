@@ -77,6 +77,7 @@ class ConversionIn(EventIn, kw_only=True):
     """POST /v1/conversions, the pixel and the postback."""
 
     event: str
+    checkout_started_at: str | None = None
     order_id: str | None = None
     line: str | None = None
     product_id: str | None = None

@@ -15,6 +15,7 @@ _ITEM = {"sku": "sku", "qty": "quantity", "amt": "subtotal", "cat": "category", 
 _ITEM_NAME = re.compile(r"(sku|qty|amt|cat|name)([1-9]|1[0-9]|20)", re.ASCII)
 # Not of the conversion: read elsewhere, or there to defeat caches.
 _PASSED_OVER = {"token", "cb", "_"}
+_TIMES = ("occurred_at", "checkout_started_at")
 _LOST_PLUS = re.compile(r"(.*[0-9]) ([0-9]{2}:[0-9]{2})", re.ASCII)
 
 
@@ -43,8 +44,9 @@ def fields(query: Query, aliases: Mapping[str, str]) -> dict[str, Any]:
         body["items"] = [_item(items[number]) for number in sorted(items)]
     if payment:
         body["payment"] = payment
-    if "occurred_at" in body:
-        body["occurred_at"] = _with_plus(body["occurred_at"])
+    for name in _TIMES:
+        if name in body:
+            body[name] = _with_plus(body[name])
     return body
 
 

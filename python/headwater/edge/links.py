@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from headwater import limits
 from headwater.edge import cookies
+from headwater.model.records import Flag
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class Link(NamedTuple):
     tail: str
     expires_ms: int | None
     active: bool
+    flags: int
+    """Bits of Flag that every click of the link carries."""
 
 
 class Domain(NamedTuple):
@@ -356,4 +359,5 @@ def _read_link(number: int, value: Value) -> Link:
         tail=mark + fragment,
         expires_ms=value.get("expires_ms"),
         active=_is_active(value),
+        flags=int(Flag.HONEYPOT) if value.get("honeypot") else 0,
     )

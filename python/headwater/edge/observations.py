@@ -70,7 +70,7 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         warnings += _forget_persons(event)
     denied = consent_denied(event, program, origin.gpc)
     known = _observed(edge, event, program, origin, denied, faults)
-    client = client_of(event, origin, denied, faults)
+    client = client_of(edge, event, origin, program, now_ms, denied, faults)
     if event.referrer and not denied:
         client = client._replace(referrer=cut(event.referrer, limits.REFERRER_BYTES_MAX))
     faults.raise_any()
@@ -80,7 +80,7 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         program=program.number,
         partner=partner,
         link=link.number if link else 0,
-        flags=_flags(event, denied) | TOUCH_FLAGS[touch],
+        flags=_flags(event, denied) | TOUCH_FLAGS[touch] | (link.flags if link else 0),
         identifiers=known,
         params=cut_parameters(lambda name: getattr(event, name)),
         client=client,
@@ -104,7 +104,7 @@ def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Obs
         raise RequestRefused("unknown_program")
     denied = consent_denied(event, program, origin.gpc)
     known = _observed(edge, event, program, origin, denied, faults)
-    client = client_of(event, origin, denied, faults)
+    client = client_of(edge, event, origin, program, now_ms, denied, faults)
     faults.raise_any()
     event_id = _event_id(edge, program, origin, now_ms)
     body_out = IdentifyBody(program.number, _flags(event, denied), known, client)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from aiohttp import hdrs, web
-from multidict import istr
 
 from headwater import ids
 from headwater.edge import callers, cards, cookies, deeplink, identifiers
@@ -37,11 +36,14 @@ log = logging.getLogger(__name__)
 
 # Read here; never handed on to the destination.
 _CONSUMED = {"u", "sig", "consent", "hw_test", "external_click_id", "qr"}
-_PURPOSES = (istr("Sec-Purpose"), istr("Purpose"), istr("X-Moz"))
+# Click ids that advertising systems add to the visits they are paid for.
+_AD_CLICK_IDS = ("gclid", "gbraid", "wbraid", "msclkid", "dclid", "yclid")
 # Plain ints: an enum's member costs a look-up each time it is packed.
 _CLICK, _BROWSER, _LINK = int(Kind.CLICK), int(Trust.BROWSER), int(Source.LINK)
 _DENIED, _REFUSED = int(Flag.CONSENT_DENIED), int(Flag.DEEP_LINK_REFUSED)
 _TEST, _QR = int(Flag.TEST), int(Flag.QR)
+_AHEAD, _NEW_VISITOR = int(Flag.PREFETCH), int(Flag.NEW_VISITOR)
+_AD_CLICK_ID = int(Flag.AD_CLICK_ID)
 
 
 class _Visit(NamedTuple):
@@ -63,19 +65,18 @@ async def get_link(edge: Edge, request: web.BaseRequest, code: str) -> web.Strea
     visit = _visit(edge, request, code)
     if not isinstance(visit, _Visit):
         return visit
-    if request.method == hdrs.METH_HEAD or _is_prefetch(request):
+    if request.method == hdrs.METH_HEAD:
         # Nothing is recorded, so no click id is handed out that would be in no log.
-        if request.method != hdrs.METH_HEAD:
-            edge.meters.unaccepted("prefetch")
         return Redirect(_location(visit, ""))
     click_id = ids.event_id(visit.at_ms)
     denied = _denied(request, visit)
     visitor = "" if denied else cookies.read(request.headers.getall(hdrs.COOKIE, ())) or ""
-    is_new = not visitor and not denied
-    if is_new:
+    flags = _flags(visit, denied)
+    if not visitor and not denied:
         visitor = ids.visitor_id()
+        flags |= _NEW_VISITOR
     try:
-        await _record(edge, request, visit, click_id, visitor, denied)
+        await _record(edge, request, visit, click_id, visitor, flags)
         edge.meters.accepted("click")
     except DeadlinePassed:
         edge.meters.unaccepted("deadline")
@@ -127,27 +128,25 @@ async def _record(
     visit: _Visit,
     click_id: bytes,
     visitor: str,
-    denied: bool,
+    flags: int,
 ) -> None:
     """Put the click on the log and wait until it is safe, up to the accept deadline.
 
     Raises JournalFull, DeadlinePassed, or what the journal failed with.
     """
     link, program, query = visit.link, visit.program, visit.query
-    headers = request.headers
+    denied = bool(flags & _DENIED)
+    caller = callers.caller(edge, request)
+    if caller.request is not None and callers.is_ahead(caller.request):
+        flags |= _AHEAD
     body = ClickBody(
         program.number,
         link.partner,
         link.number,
-        _flags(visit, denied),
+        flags,
         _identifiers(edge, program, query, visitor, denied),
         _parameters(query) if query else {},
-        kept(
-            callers.address(edge, request),
-            headers.get(hdrs.USER_AGENT),
-            headers.get(hdrs.REFERER),
-            denied=denied,
-        ),
+        kept(edge.networks, caller, program.brand, visit.at_ms, denied=denied),
     )
     record = encode(
         Record(_CLICK, click_id, program.brand, visit.at_ms, None, _BROWSER, _LINK, body)
@@ -158,7 +157,7 @@ async def _record(
 
 
 def _flags(visit: _Visit, denied: bool) -> int:
-    flags = _DENIED if denied else 0
+    flags = visit.link.flags | _DENIED if denied else visit.link.flags
     query = visit.query
     if not query:
         return flags
@@ -168,6 +167,8 @@ def _flags(visit: _Visit, denied: bool) -> int:
         flags |= _TEST
     if query.raw("qr") == "1":
         flags |= _QR
+    if any(name in query for name in _AD_CLICK_IDS):
+        flags |= _AD_CLICK_ID
     return flags
 
 
@@ -197,11 +198,6 @@ def _denied(request: web.BaseRequest, visit: _Visit) -> bool:
     if said in ("granted", "denied"):
         return said == "denied"
     return visit.program.denied
-
-
-def _is_prefetch(request: web.BaseRequest) -> bool:
-    headers = request.headers
-    return any(name in headers and "prefetch" in headers[name].lower() for name in _PURPOSES)
 
 
 def _location(visit: _Visit, click_id: str) -> str:

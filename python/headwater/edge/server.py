@@ -12,10 +12,13 @@ from headwater.config import Config
 from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
 from headwater.edge.links import LinkTable
+from headwater.edge.lists import Lists
 from headwater.edge.memory import Memory
+from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines, EdgeServer
 from headwater.edge.routes import make_handler
 from headwater.journal.config_feed import ConfigFeed
+from headwater.journal.daily_keys import DailyKeys
 from headwater.journal.decisions import DecisionHub
 from headwater.journal.writer import JournalWriter
 
@@ -108,6 +111,8 @@ async def _parts(config: Config, gate: Callable[[], bool]) -> AsyncIterator[Edge
     hub = DecisionHub(url, producer)
     feed = ConfigFeed(url, data / "edge" / "config.bin", table.apply)
     memory = Memory(url)
+    lists = Lists(config.lists)
+    keys = DailyKeys(url)
     edge = Edge(
         config=config,
         table=table,
@@ -118,6 +123,7 @@ async def _parts(config: Config, gate: Callable[[], bool]) -> AsyncIterator[Edge
         ledger=LedgerWatch(data / "run"),
         identity_key=identity_key.load_or_create(data),
         gate=gate,
+        networks=Networks(lists, keys),
     )
     async with contextlib.AsyncExitStack() as stack:
         # Ended last to first: nothing may be recorded any more when the journal closes.
@@ -126,6 +132,11 @@ async def _parts(config: Config, gate: Callable[[], bool]) -> AsyncIterator[Edge
         stack.push_async_callback(hub.close)
         await hub.start()
         stack.push_async_callback(memory.close)
+        stack.push_async_callback(keys.close)
+        await keys.start()
+        await asyncio.get_running_loop().run_in_executor(None, lists.load)
+        following = asyncio.create_task(lists.follow())
+        stack.callback(following.cancel)
         stack.push_async_callback(feed.close)
         await feed.start()
         await feed.settled(limits.CONFIG_WAIT_MS / 1000)

@@ -42,6 +42,16 @@ def decided(producer: int) -> str:
     return f"hw:decided:{producer_name(producer)}"
 
 
+def daily_key(day: int) -> str:
+    """The key of a day's address digests; `day` counts from 1970 in UTC."""
+    return f"hw:daily-key:{day}"
+
+
+def daily_key_swept(day: int) -> str:
+    """Set when Redis was asked on this day to write its file without the keys of before."""
+    return f"hw:daily-key-swept:{day}"
+
+
 def producer_name(producer: int) -> str:
     """16 hex digits: a producer in keys, fields and folder names."""
     return f"{producer:016x}"

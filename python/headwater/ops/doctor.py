@@ -14,6 +14,7 @@ from rich.table import Table
 
 from headwater import clock, limits
 from headwater.config import Config
+from headwater.edge import list_files
 from headwater.errors import HeadwaterError
 from headwater.journal import redis_server
 from headwater.ledger import matching
@@ -53,6 +54,7 @@ def findings(settings: Config) -> Iterator[Finding]:
         _ports,
         _machine,
         _sizing,
+        _lists,
     )
     for check in checks:
         yield from check(settings)
@@ -162,3 +164,35 @@ def _sizing(settings: Config) -> Iterator[Finding]:
         f"{settings.redis_maxmemory_bytes / limits.MIB:.0f} MiB, spool at most "
         f"{settings.spool_bytes_max / limits.GIB:.1f} GiB an edge",
     )
+
+
+def _lists(settings: Config) -> Iterator[Finding]:
+    """Each list, read as an edge reads it."""
+    absent = []
+    for name, paths in settings.lists.items():
+        if not paths and name != list_files.DISPOSABLE:
+            absent.append(name)
+            continue
+        files = ", ".join(map(str, paths))
+        part = f"list {name}"
+        try:
+            found = list_files.load(name, paths)
+        except list_files.ListRefused as refused:
+            yield Finding(part, False, f"{files}: {refused}", "restore the file, or fetch it anew")
+            continue
+        source = f"{files}, changed {_age(found.modified_ms)} ago"
+        if not paths:
+            source = f"package {list_files.PACKAGE} {list_files.package_version()}"
+        bad = f", {found.bad_lines} bad lines" if found.bad_lines else ""
+        mend = f"mend it from {found.first_bad} on" if found.bad_lines else ""
+        seen = f"{source}: {found.entries} entries{bad}, version {found.version}"
+        # A bad line is told and passed over: the list is in force without it.
+        yield Finding(part, True, seen, mend)
+    if absent:
+        seen = f"none of {', '.join(absent)}: what they would tell is not evaluated"
+        yield Finding("lists", True, seen)
+
+
+def _age(modified_ms: int) -> str:
+    hours = max(0, clock.now_ms() - modified_ms) // 3_600_000
+    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours"

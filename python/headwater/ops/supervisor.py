@@ -56,7 +56,7 @@ def environment_of(settings: config.Config) -> dict[str, str]:
     values = {}
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
-        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         values[config.PREFIX + item.name.upper()] = text
     values["HEADWATER_DATA"] = str(settings.data.absolute())
     return values

@@ -200,15 +200,16 @@ fn record(bench: &mut Bench, choices: &mut Choices<'_>) -> Vec<u8> {
     let at = bench.head(choices);
     let bytes = match choices.below(24) {
         0..=5 => {
-            let flags = choices.one_of(&[0, 0, 0, 1, CONSENT_DENIED, 32, 64]);
+            let all = [0, 0, 0, 1, CONSENT_DENIED, 16, 32, 64, 128, 256, 512, 512, 528];
+            let flags = choices.one_of(&all);
             let program = choices.one_of(&[1, 1, 1, 1, 2]);
             at.click_in(program, choices.below(4), flags, &choices.identifiers())
         }
         6..=11 => at.identify_with(choices.one_of(&[0, 0, 0, 2]), &choices.identifiers()),
         12 => {
             let list = identifiers(&choices.identifiers());
-            let nils = array(vec![Value::Nil; 3]);
-            at.record(2, array([1.into(), "https://a.example/".into(), 0.into(), list, nils]))
+            let url = choices.one_of(&["https://a.example/", "https://a.example/checkout/x"]);
+            at.record(2, array([1.into(), url.into(), 0.into(), list, Value::Nil]))
         }
         13..=18 => at.sale(&report(at.event, choices)),
         19..=20 => control(at, choices),
@@ -221,14 +222,92 @@ fn record(bench: &mut Bench, choices: &mut Choices<'_>) -> Vec<u8> {
         22 => at.record(6, array(["approve".into(), bin(id(5)), Value::Map(vec![])])),
         _ => at.tick(),
     };
+    let bytes = with_client(&bytes, at.accept_ms, choices);
     Record::decode(&bytes).expect("a valid record");
     bytes
+}
+
+/// The record with a client of its own, and of a conversion when the checkout began.
+fn with_client(bytes: &[u8], accept_ms: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+    let Value::Array(mut record) = rmpv::decode::read_value(&mut &*bytes).unwrap() else {
+        unreachable!("every record is an array");
+    };
+    let kind = record[0].as_u64().unwrap();
+    let place = match kind {
+        1 => 6,
+        2 => 4,
+        3 => 3,
+        4 => 13,
+        _ => return bytes.to_vec(),
+    };
+    let Value::Array(body) = &mut record[7] else { unreachable!("every body is an array") };
+    body[place] = client(choices);
+    if kind == 4 {
+        body.truncate(15);
+        let back_ms = choices.one_of(&[0, 1, 1999, 60_000, DAY]);
+        let started_ms = accept_ms.saturating_sub(back_ms);
+        body.push(optional((choices.below(3) == 0).then_some(started_ms)));
+    }
+    pack(&Value::Array(record))
+}
+
+fn client(choices: &mut Choices<'_>) -> Value {
+    let prefixes = [None, Some("203.0.113.0/24"), Some("198.51.100.0/24"), Some("2001:db8::/48")];
+    let chrome = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/141.0.0.0 Safari/537.36";
+    let crawler = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    let agents =
+        [Some(chrome), Some(chrome), None, Some(""), Some("bot"), Some("curl/8"), Some(crawler)];
+    let referrers = [None, Some("https://blog.example/x"), Some("//"), Some("\u{202e}\u{fffd}")];
+    array([
+        optional(choices.one_of(&prefixes)),
+        optional(choices.one_of(&agents)),
+        optional(choices.one_of(&referrers)),
+        if choices.below(4) == 0 { Value::Nil } else { network(choices) },
+        if choices.below(4) == 0 { Value::Nil } else { request(choices) },
+    ])
+}
+
+/// Few addresses, so that records share them; the digest of a day is the next one's former.
+fn network(choices: &mut Choices<'_>) -> Value {
+    let digest = |choices: &mut Choices<'_>| match choices.below(4) {
+        0 => Value::Nil,
+        number => Value::Binary(number.to_be_bytes().to_vec()),
+    };
+    array([
+        digest(choices),
+        digest(choices),
+        choices.one_of(&[0_u64, 0x3f00, 0x3f01, 0x3f02, 0x3f04, 0x3f10, 0x3f20, 0xffff]).into(),
+        optional(choices.one_of(&[None, Some("DE"), Some("FR"), Some(""), Some("germany")])),
+        optional(choices.one_of(&[None, Some("a1b2c3d4e5f6"), Some("f6e5d4c3b2a1")])),
+    ])
+}
+
+fn request(choices: &mut Choices<'_>) -> Value {
+    let brands = "\"Chromium\";v=\"141\", \"Not?A_Brand\";v=\"8\"";
+    let texts: [&[Option<&str>]; 10] = [
+        &[None, Some("document"), Some("image"), Some("iframe"), Some("empty")],
+        &[None, Some("navigate"), Some("no-cors"), Some("cors")],
+        &[None, Some("cross-site"), Some("none")],
+        &[None, Some("?1")],
+        &[None, None, None, Some("prefetch"), Some("prefetch;prerender")],
+        &[None, Some("text/html"), Some("image/avif")],
+        &[None, Some("de-DE"), Some("*"), Some("")],
+        &[None, Some(brands), Some("\"Chromium\";v=\"9\""), Some("\"\";v=")],
+        &[None, Some("?0"), Some("?1")],
+        &[None, Some("\"Windows\""), Some("\"Android\"")],
+    ];
+    let mut fields = vec![
+        Value::from(choices.one_of(&[11_u64, 11, 0, 10, 20, 99])),
+        Value::from(choices.below(2) == 0),
+    ];
+    fields.extend(texts.iter().map(|list| optional(choices.one_of(list))));
+    Value::Array(fields)
 }
 
 fn report(event: u64, choices: &mut Choices<'_>) -> Sale {
     let recent = event.saturating_sub(choices.below(16));
     Sale {
-        flags: choices.one_of(&[0, 0, 0, 0, 0, 0, 1, CONSENT_DENIED]),
+        flags: choices.one_of(&[0, 0, 0, 0, 0, 0, 1, CONSENT_DENIED, 2048, 3072]),
         click: choices.one_of(&[None, None, None, Some(recent)]),
         list: choices.identifiers(),
         amount: choices.one_of(&[1000, 1000, 1000, 0, -1]),
@@ -305,7 +384,7 @@ fn snapshot() -> &'static [u8] {
     static SNAPSHOT: OnceLock<Vec<u8>> = OnceLock::new();
     SNAPSHOT.get_or_init(|| {
         let story: Vec<u8> =
-            (0..4000_u64).map(|n| ((n * n * 7919) >> 5).to_le_bytes()[0]).collect();
+            (0..12_000_u64).map(|n| ((n * n * 7919) >> 5).to_le_bytes()[0]).collect();
         let (mut choices, mut bench) = (Choices(&story), Bench::new(&mut Choices(&[])));
         for _ in 0..60 {
             let records: Vec<Vec<u8>> = (0..4).map(|_| record(&mut bench, &mut choices)).collect();
