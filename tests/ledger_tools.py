@@ -45,7 +45,13 @@ PROGRAM = {
     "default_country": None,
     "methods": None,
     "aliases": {},
+    "fraud": {},
 }
+
+
+def identify(brand: int, email: str) -> tuple[tuple[int, bytes], ...]:
+    """A stand-in of the digests of a partner's address."""
+    return ((3, f"{brand}/{email}".encode()),) if email else ()
 
 
 @contextmanager
@@ -109,6 +115,22 @@ def click_outcome(
     return (*head, int(Trust.BROWSER), int(Source.LINK), flags, *scored, record)
 
 
+def revised_outcome(
+    click_id: bytes,
+    revision: int,
+    *,
+    verdict: str = "review",
+    counted: str = "counted",
+    is_unique: int = 1,
+    score: int = 50,
+    fraud: bytes = b"",
+    cause: str = "IP_VELOCITY",
+) -> tuple[Any, ...]:
+    """A row of the outcomes' "decision_revised"."""
+    scored = (verdict, counted, is_unique, score, score * 10_000, fraud)
+    return (click_id, 1, NOW_MS + revision, revision, *scored, cause, ids.event_id(NOW_MS))
+
+
 def conversion_outcome(
     conversion_id: bytes,
     *,
@@ -124,6 +146,9 @@ def conversion_outcome(
     order_id: str = "A-1",
     line: str = "main",
     flags: int = 0,
+    verdict: str = "accept",
+    score: int = 0,
+    fraud: bytes = b"",
 ) -> tuple[Any, ...]:
     """A row of the outcomes' "conversions"."""
     money = Money(amount_minor, "EUR", None, None, None)
@@ -147,7 +172,7 @@ def conversion_outcome(
         *(conversion_id, brand, program, event_type, order_id, line),
         *(accept_ms, accept_ms, status, reason),
         *(amount_minor, "EUR", flags, revision, credits_given, explain, bytes(16)),
-        *("accept", 0, 0, b"", record),
+        *(verdict, score, score * 10_000, fraud, record),
     )
 
 

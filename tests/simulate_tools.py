@@ -11,7 +11,7 @@ from typing import Any
 
 from headwater import _core, ids
 from headwater.config import Config
-from headwater.ledger import enrolling, matching, objects, outbox
+from headwater.ledger import matching, objects, outbox, spreads
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Origin
 from headwater.matcher.partition import Partition
@@ -111,7 +111,7 @@ class Scene:
 
     def change(self, **columns: Any) -> None:
         """Change the program."""
-        enrolling.change_program(self.ledger, self.program, columns)
+        spreads.change_program(self.ledger, self.program, columns)
 
     def publish(self, at_ms: int) -> None:
         """Put what changed in the configuration on the log."""

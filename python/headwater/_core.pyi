@@ -21,6 +21,7 @@ __all__ = [
     "frame_header",
     "identifier_digest",
     "record_fields",
+    "signals",
     "validate_record",
 ]
 
@@ -95,6 +96,16 @@ def conversion_digest(key: bytes, parts: list[str]) -> bytes:
     BLAKE2b with a 16-byte digest, keyed (16 to 64 bytes), personalised `hw-conversion-v1`, over
     each part as its length in bytes (4 bytes little endian) and its UTF-8 bytes. Raises
     `IdentifierError` with the code invalid_key.
+    """
+
+def signals() -> list[tuple[int, str, str, str, str, str, int, int, int, str, int, str]]:
+    """The table of signals of fraud scoring, in the order of their numbers.
+
+    Each is (number, code, family, stage, hardness, mode, weight, low, high, unit, window_s,
+    meaning). Family is declared, request, network, velocity, timing, conversion or source; stage
+    click, conversion or source; hardness soft, filters, rejects or counts; mode off, shadow, score
+    or enforce; unit flag, clicks, conversions, milliseconds, hundredths, ppm, agents or gaps, of
+    milliseconds less is worse. Mode, weight, low and high are those where no layer says anything.
     """
 
 @final

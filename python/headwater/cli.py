@@ -302,12 +302,17 @@ def key_create(
 
 @app.command()
 def reasons() -> None:
-    """Print every reason code with its meaning."""
+    """Print every reason code, and every signal of fraud scoring, with its meaning."""
     from headwater.model.reasons import REASONS
+    from headwater.model.signals import signals
 
-    width = max(map(len, REASONS))
+    table = signals().values()
+    width = max(map(len, [*REASONS, *(line.code for line in table)]))
     for code, reason in REASONS.items():
         typer.echo(f"{code:<{width}}  {reason.status or '-':>3}  {reason.meaning}")
+    typer.echo("\nSignals of fraud scoring, as they are until rules say otherwise:\n")
+    for line in table:
+        typer.echo(f"{line.code:<{width}}  {line.family}: {line.effect}. {line.meaning}")
 
 
 def main() -> None:

@@ -65,11 +65,13 @@ class Config:
     """One MaxMind database of countries."""
     lists_disposable_email: tuple[Path, ...] = ()
     """Files of disposable mail services; empty: those of the package."""
+    lists_bots: tuple[Path, ...] = ()
+    """Files of patterns of crawlers' user agents; empty: those of the package."""
 
     @property
     def lists(self) -> dict[str, tuple[Path, ...]]:
-        """Files by name of the list; no files: not configured."""
-        return {name: getattr(self, _LISTS + name) for name in LIST_NAMES}
+        """Files of the lists that edges look in, by name; no files: not configured."""
+        return {name: getattr(self, _LISTS + name) for name in _EDGE_LISTS}
 
     @property
     def redis_socket(self) -> Path:
@@ -86,8 +88,11 @@ class Config:
 
 
 _LISTS = "lists_"
-LIST_NAMES = tuple(
-    item.name.removeprefix(_LISTS) for item in fields(Config) if item.name.startswith(_LISTS)
+# The list of crawlers' user agents is the engine's: the console tells it.
+_EDGE_LISTS = tuple(
+    item.name.removeprefix(_LISTS)
+    for item in fields(Config)
+    if item.name.startswith(_LISTS) and item.name != "lists_bots"
 )
 _RANGES: dict[str, tuple[int, int]] = {
     "port": (0, 65_535),

@@ -51,6 +51,11 @@ def event_id(at_ms: int) -> bytes:
     return at_ms.to_bytes(6, "big") + _pool.take()
 
 
+def first_event_id(at_ms: int) -> bytes:
+    """The smallest event id of a time: bounds of a range over ids."""
+    return at_ms.to_bytes(6, "big") + bytes(_RANDOM_BYTES)
+
+
 def event_id_ms(raw: bytes) -> int:
     """The time an event id was made, in milliseconds."""
     return int.from_bytes(raw[:6], "big")

@@ -211,6 +211,30 @@ TEXT_CHARACTERS_MAX: Final = 255
 PROGRAM_LIST_MAX: Final = 100
 # Unknown fields named in the warnings of one answer.
 WARNINGS_MAX: Final = 20
+# Characters of the name of an unknown field that a refusal or a warning repeats.
+FIELD_NAME_CHARACTERS_MAX: Final = 64
+# Entries of one list of fraud rules: a network's refused domains; the engine takes twice as many.
+FRAUD_LIST_MAX: Final = 500
+# One layer of fraud rules: with its program's hosts it fits in a record of the log.
+FRAUD_RULES_BYTES_MAX: Final = 8 * KIB
+# For how long a visitor's further clicks are not unique: a minute to a month.
+UNIQUE_WINDOW_S_MIN: Final = 60
+UNIQUE_WINDOW_S_MAX: Final = 30 * 86_400
+# Clicks or conversions of one report: counted by SQL, and read one by one for their signals; a
+# few seconds of one thread each.
+REPORT_ROWS_MAX: Final = 1_000_000
+FRAUD_REPORT_ROWS_MAX: Final = 200_000
+# Clicks looked through for one page of those with a verdict: a tenth of a second.
+CLICK_PAGE_SCAN_ROWS_MAX: Final = 20_000
+# Of the list of crawlers: patterns and bytes of one record, which holds 32 KiB; bytes of one
+# pattern; patterns and bytes in all, as the engine takes: five times what is published.
+BOT_CHUNK_PATTERNS_MAX: Final = 400
+BOT_CHUNK_BYTES_MAX: Final = 24 * KIB
+BOT_PATTERN_LENGTH_MAX: Final = 1 * KIB
+BOT_PATTERNS_MAX: Final = 8192
+BOT_PATTERN_BYTES_MAX: Final = 512 * KIB
+# How often the console looks whether the list of crawlers is another.
+BOT_LIST_LOOK_S: Final = 60.0
 # A click counts for at least an hour and at most as long as a cookie lives.
 CLICK_WINDOW_S_MIN: Final = 3600
 CLICK_WINDOW_S_MAX: Final = 400 * 86_400

@@ -12,7 +12,14 @@ EVENTS_ACCEPTED = Counter(
 EVENTS_COMMITTED = Counter(
     "headwater_events_committed", "Events committed to the ledger, each once.", ["kind"]
 )
-CLICKS = Counter("headwater_clicks", "Clicks committed, by verdict.", ["verdict"])
+CLICKS = Counter(
+    "headwater_clicks", "Clicks committed, by the verdict they were committed with.", ["verdict"]
+)
+CLICK_REVISIONS = Counter(
+    "headwater_click_revisions",
+    "Times later evidence changed a click that was committed, by the verdict after it.",
+    ["verdict"],
+)
 CLICKS_UNACCEPTED = Counter(
     "headwater_clicks_unaccepted",
     "Visitors redirected whose click was not safe in time.",

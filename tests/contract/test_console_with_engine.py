@@ -6,20 +6,23 @@ step is where the test says.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from console_tools import PARTITIONS, RunningConsole, console_in, fresh, program_body
+from console_tools import PARTITIONS, RunningConsole, console_in, fresh, program_body, until
 from headwater import _core, clock, identity_key, ids
-from headwater.ledger import matching, queries
+from headwater.console import bot_list
+from headwater.ledger import matching, outbox, queries
 from headwater.ledger.schema import brands
 from headwater.matcher.partition import Partition
 from headwater.matcher.recovery import Entry, new_engine
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
+    ControlBody,
     ConversionBody,
     IdentifierType,
     IdentifyBody,
@@ -28,6 +31,7 @@ from headwater.model.records import (
     Record,
     Source,
     Trust,
+    decode,
     encode,
 )
 
@@ -184,6 +188,43 @@ def test_every_change_the_console_makes_is_taken_by_the_engine(
     assert shop.erased(visitor_id="0abc")["status"] == "preview"
     for number in range(PARTITIONS):
         assert matching.uncommitted_controls(console.ledger, number) == []
+
+
+def test_every_lane_takes_what_holds_for_the_deployment(
+    console: RunningConsole, shop: Shop
+) -> None:
+    """The parts of the list of crawlers, and the network's rules, each by its own number."""
+    rules = {"rules": {"IP_VELOCITY": {"low": 3, "high": 4}}, "deny": {"subs": ["junk"]}}
+    assert console.call("PUT", "/v1/fraud-rules", rules).status == 200
+    program = {"fraud": {"review_from": 60, "allow": {"prefixes": ["203.0.113.0/24"]}}}
+    assert console.call("PATCH", f"/v1/programs/{shop.program}", program).status == 200
+    partner = f"/v1/partners/{shop.partner}"
+    assert console.call("PATCH", partner, {"email": "p@partner.example"}).status == 200
+    taken: dict[int, list[str]] = {}
+
+    def is_taken() -> bool:
+        shop.matcher.step()
+        taken.update({lane: _patterns(console, lane) for lane in range(PARTITIONS)})
+        return all(taken.values())
+
+    until(is_taken)
+    published = list(dict.fromkeys(bot_list.read(())))
+    assert taken == dict.fromkeys(range(PARTITIONS), published)
+    assert outbox.not_committed(console.ledger) == []
+    for lane in range(PARTITIONS):
+        assert outbox.control_before(console.ledger, "fraud_rules", lane, None)
+
+
+def _patterns(console: RunningConsole, lane: int) -> list[str]:
+    """The list of crawlers, of the parts that the lane's engine has taken."""
+    found: list[str] = []
+    for chunk in itertools.count():
+        control = outbox.control_before(console.ledger, "bot_list", lane * 1024 + chunk, None)
+        if control is None:
+            break
+        value: Any = ControlBody._make(decode(control).body).value
+        found += value["patterns"]
+    return found
 
 
 def test_a_code_credits_its_partner_without_a_click(console: RunningConsole, shop: Shop) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from headwater.ledger import matching, queries
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Origin, create_brand
+from headwater.ledger.queries import ClickFilter
 from headwater.ledger.schema import brands
 from ledger_tools import NOW_MS, acquired, batch, click_outcome, conversion_outcome, ledger_in
 
@@ -19,7 +20,10 @@ from ledger_tools import NOW_MS, acquired, batch, click_outcome, conversion_outc
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     with ledger_in(tmp_path_factory.mktemp("ledger")) as opened:
-        clicks = [click_outcome(NOW_MS + step // 3, program=1 + step % 2) for step in range(40)]
+        clicks = [
+            click_outcome(NOW_MS + step // 3, program=1 + step % 2, partner=1 + step % 3)
+            for step in range(40)
+        ]
         conversions = [
             conversion_outcome(bytes([step * 5 % 32]) * 16, accept_ms=NOW_MS + step // 4)
             for step in range(32)
@@ -35,15 +39,57 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 @given(count=st.integers(1, 50), program=st.sampled_from([None, 1, 2, 3]))
 def test_clicks(ledger: Ledger, count: int, program: int | None) -> None:
-    whole = [row["click_id"] for row in queries.click_page(ledger, program, before=None, count=99)]
+    wanted = ClickFilter(program=program)
+    rows, end = queries.click_page(ledger, wanted, before=None, count=99)
+    whole = [row["click_id"] for row in rows]
+    assert end is None
     assert whole == sorted(whole, reverse=True)
+    assert read_whole(ledger, wanted, count) == whole
+
+
+@given(
+    count=st.integers(1, 12),
+    scan=st.integers(1, 45),
+    program=st.sampled_from([None, 1, 2]),
+    partner=st.sampled_from([None, 1, 2]),
+    verdict=st.sampled_from([None, "accept", "review"]),
+    since=st.integers(0, 15),
+    length=st.integers(0, 15),
+)
+def test_clicks_that_are_looked_for(
+    ledger: Ledger,
+    count: int,
+    scan: int,
+    program: int | None,
+    partner: int | None,
+    verdict: str | None,
+    since: int,
+    length: int,
+) -> None:
+    """Method: a plain filter of all rows, at every bound of the scan."""
+    since_ms, until_ms = NOW_MS + since, NOW_MS + since + length
+    wanted = ClickFilter(program, partner, verdict, None, since_ms, until_ms)
+    rows, _ = queries.click_page(ledger, ClickFilter(), before=None, count=99)
+    named = {"program": program, "partner": partner, "verdict": verdict}
+    expected = [
+        row["click_id"]
+        for row in rows
+        if all(value is None or row[name] == value for name, value in named.items())
+        and since_ms <= row["accept_ms"] < until_ms
+    ]
+    assert read_whole(ledger, wanted, count, scan=scan) == expected
+
+
+def read_whole(ledger: Ledger, wanted: ClickFilter, count: int, **options: int) -> list[bytes]:
+    """All pages of a list of clicks."""
     seen: list[bytes] = []
     before: bytes | None = None
-    while page := queries.click_page(ledger, program, before=before, count=count):
+    while True:
+        page, before = queries.click_page(ledger, wanted, before=before, count=count, **options)
         assert len(page) <= count
         seen += [row["click_id"] for row in page]
-        before = seen[-1]
-    assert seen == whole
+        if before is None:
+            return seen
 
 
 @given(count=st.integers(1, 40))
@@ -74,6 +120,6 @@ def test_objects_added_while_a_list_is_read_are_seen_at_its_end(
 
 def test_an_empty_ledger_has_empty_lists(tmp_path: Path) -> None:
     with ledger_in(tmp_path) as empty:
-        assert queries.click_page(empty, None, before=None, count=5) == []
+        assert queries.click_page(empty, ClickFilter(), before=None, count=5) == ([], None)
         assert queries.conversion_page(empty, None, before=None, count=5) == []
         assert queries.engine_times_ms(empty) == [0, 0]

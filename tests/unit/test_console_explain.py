@@ -155,6 +155,7 @@ def test_an_explanation_has_every_member(console: RunningConsole) -> None:
         "links": "browser",
         "model": "linear",
         "nearest_miss": None,
+        "fraud": None,
         "config_hash": "00" * 16,
     }
 

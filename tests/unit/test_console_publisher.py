@@ -24,10 +24,10 @@ from headwater.console.lookups import Lookups
 from headwater.console.publisher import Publisher
 from headwater.errors import JournalError
 from headwater.journal import config_feed
-from headwater.ledger import enrolling, matching, objects, outbox
+from headwater.ledger import enrolling, matching, objects, outbox, spreads
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Origin
-from ledger_tools import acquired, batch, conversion_outcome, with_program
+from ledger_tools import acquired, batch, conversion_outcome, identify, with_program
 
 T = TypeVar("T")
 
@@ -54,7 +54,9 @@ class Killed(BaseException):
 
 
 def publisher_of(config: Config, ledger: Ledger) -> Publisher:
-    return Publisher(ledger, config.effective_redis_url, ids.producer_id(), _core.encode_frame)
+    return Publisher(
+        ledger, config.effective_redis_url, ids.producer_id(), _core.encode_frame, identify
+    )
 
 
 async def published(config: Config, ledger: Ledger, seconds: float = 5.0) -> bool:
@@ -283,15 +285,15 @@ def test_a_change_for_many_that_somebody_left_is_finished(
     _, program = with_program(ledger)
     columns = {"name": "P", "email": "", "status": "active"}
     partner = objects.create_partner(ledger, Origin(), columns=columns).row["id"]
-    enrolling.enrol(ledger, Origin(), program, partner, None)
+    enrolling.enrol(ledger, Origin(), program, partner, None, identify=identify)
     with monkeypatch.context() as patched:
 
         def dies(*_arguments: Any) -> bool:
             raise Killed
 
-        patched.setattr(enrolling, "spread_step", dies)
+        patched.setattr(spreads, "spread_step", dies)
         with pytest.raises(Killed):
-            enrolling.change_partner(ledger, partner, {"status": "paused"})
+            spreads.change_partner(ledger, partner, {"status": "paused"}, identify=identify)
     run(
         _while_publishing(
             config,

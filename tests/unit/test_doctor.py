@@ -19,7 +19,7 @@ def found(**paths: Path) -> dict[str, Finding]:
 
 def test_without_a_file_it_says_what_is_not_evaluated() -> None:
     said = found()
-    assert set(said) == {"list disposable_email", "lists"}
+    assert set(said) == {"list bots", "list disposable_email", "lists"}
     assert all(finding.ok for finding in said.values())
     assert "package disposable-email-domains 0." in said["list disposable_email"].seen
     for name in ("datacentre_strict", "datacentre_broad", "vpn", "tor", "crawlers", "country"):
@@ -55,3 +55,14 @@ def test_a_list_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
         assert not finding.ok
         assert why in finding.seen
         assert finding.mend
+
+
+def test_the_list_of_crawlers_is_told_and_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+    packaged = of()["list bots"]
+    assert packaged.ok
+    assert "package crawler-user-agents" in packaged.seen
+    (tmp_path / "bots").write_text("# mine\nfoobot\nbarbot\n")
+    named = of(bots=tmp_path / "bots")["list bots"]
+    assert named.ok
+    assert ": 2 patterns, version " in named.seen
+    assert not of(bots=tmp_path / "gone")["list bots"].ok

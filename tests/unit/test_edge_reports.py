@@ -190,7 +190,11 @@ def test_a_partners_key_reports_its_own_clicks_and_nothing_else(edge: Running) -
             reply = edge.call("GET", f"/v1/conversions/{told}", key=secret)
             assert reply.status == status
         edge.hub.stored[told]["credits"] = [*own, {"partner_id": "prt_8"}]
-        assert edge.call("GET", f"/v1/conversions/{told}", key=secret).json["credits"] == own
+        scored = {"score": 45, "verdict": "review", "codes": ["IP_VELOCITY"]}
+        edge.hub.stored[told]["fraud"] = scored
+        seen_by_partner = edge.call("GET", f"/v1/conversions/{told}", key=secret).json
+        assert seen_by_partner["credits"] == own
+        assert seen_by_partner["fraud"] == {"score": None, "verdict": "review", "codes": []}
     finally:
         edge.edge.table.apply("key", 70, None)
 

@@ -19,7 +19,14 @@ from headwater.ledger.engine import Ledger
 from headwater.matcher import outcomes
 from headwater.matcher.partition import merge_outcomes
 from headwater.model.records import Flag
-from ledger_tools import acquired, batch, click_outcome, erasure_outcome, ledger_in
+from ledger_tools import (
+    acquired,
+    batch,
+    click_outcome,
+    erasure_outcome,
+    ledger_in,
+    revised_outcome,
+)
 
 edge, ordinary = edge_tools.edge, edge_tools.ordinary
 CLICK = {"program": "check", "partner": "prt_7", "visitor_id": "0abc"}
@@ -86,8 +93,20 @@ def test_only_clicks_count_as_clicks(ledger: Ledger) -> None:
         for kind in ("click", "soft_click", "impression", "erasure")
     }
     erasure = erasure_outcome(bytes(16))
-    outcomes.count(merge_outcomes({}, {"clicks": rows, "erasures": [erasure]}))
+    changed = counted("headwater_click_revisions_total", verdict="review")
+    outcomes.count(
+        merge_outcomes(
+            {},
+            {
+                "clicks": rows,
+                "decision_revised": [revised_outcome(rows[0][0], 1)],
+                "erasures": [erasure],
+            },
+        )
+    )
+    # A revision takes nothing from what was counted: counters only grow.
     assert counted("headwater_clicks_total", verdict="accept") == before + 2
+    assert counted("headwater_click_revisions_total", verdict="review") == changed + 1
     grown = {
         kind: counted("headwater_events_committed_total", kind=kind) - count
         for kind, count in kinds.items()

@@ -33,7 +33,16 @@ from headwater.console.publisher import Publisher
 from headwater.ledger import erasing, matching, objects, outbox
 from headwater.ledger.engine import Ledger
 from headwater.model.records import ErasureBody, IdentifierType, Kind, decode
-from ledger_tools import NOW_MS, acquired, batch, erasure_outcome, hop, ledger_in, with_program
+from ledger_tools import (
+    NOW_MS,
+    acquired,
+    batch,
+    erasure_outcome,
+    hop,
+    identify,
+    ledger_in,
+    with_program,
+)
 
 BODY = ErasureBody("identifier", False, False, ((1, bytes(16)),))
 
@@ -320,7 +329,7 @@ def frame(_partition: int, _producer: int, _first: int, records: list[bytes]) ->
 
 
 async def publish(config: Config, ledger: Ledger, seconds: float) -> bool:
-    publisher = Publisher(ledger, config.effective_redis_url, ids.producer_id(), frame)
+    publisher = Publisher(ledger, config.effective_redis_url, ids.producer_id(), frame, identify)
     await publisher.start()
     try:
         return await publisher.wait(outbox.newest_revision(ledger), seconds)

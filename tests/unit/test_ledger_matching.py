@@ -25,6 +25,7 @@ from ledger_tools import (
     late_evidence_outcome,
     ledger_in,
     report_outcome,
+    revised_outcome,
     with_program,
 )
 
@@ -128,11 +129,13 @@ def test_an_id_that_is_there_already_is_passed_over(ledger: Ledger) -> None:
 def test_every_kind_of_outcome_has_its_table(ledger: Ledger) -> None:
     conversion_id = bytes(range(16))
     event = ids.event_id(NOW_MS)
+    first = click_outcome()
     commit(
         ledger,
         batch(
             acquired(ledger),
-            clicks=[click_outcome(), click_outcome()],
+            clicks=[first, click_outcome()],
+            decision_revised=[revised_outcome(first[0], 1)],
             observations=[(event, 3, 1, 1, NOW_MS, 1, 4, b"r")],
             conversions=[
                 conversion_outcome(conversion_id, credits_given=((1, bytes(16), 1_000_000),))
@@ -147,6 +150,7 @@ def test_every_kind_of_outcome_has_its_table(ledger: Ledger) -> None:
     )
     assert queries.row_counts(ledger) == {
         "clicks": 2,
+        "click_revisions": 1,
         "observations": 1,
         "conversions": 1,
         "credits": 1,

@@ -10,14 +10,14 @@ import pytest
 
 from headwater import limits
 from headwater.errors import RequestRefused
-from headwater.ledger import access, enrolling, objects, outbox, queries
+from headwater.ledger import access, enrolling, objects, outbox, queries, spreads
 from headwater.ledger.destination import with_utm
 from headwater.ledger.engine import Ledger
 from headwater.ledger.enrolling import LinkRequest
 from headwater.ledger.objects import Origin, Saved
 from headwater.ledger.schema import config_outbox, config_spreads
 from headwater.model.records import ControlBody, Kind, Source, decode
-from ledger_tools import PROGRAM, ledger_in, with_program
+from ledger_tools import PROGRAM, identify, ledger_in, with_program
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def partner_in(ledger: Ledger) -> int:
 
 
 def enrolled(ledger: Ledger, program: int, partner: int) -> enrolling.Enrolled:
-    found = enrolling.enrol(ledger, Origin(), program, partner, None)
+    found = enrolling.enrol(ledger, Origin(), program, partner, None, identify=identify)
     assert found is not None
     return found
 
@@ -88,6 +88,9 @@ def test_an_object_and_what_is_told_of_it_come_together(ledger: Ledger) -> None:
             "currency": "EUR",
             "timezone": "UTC",
             "status": "active",
+            "destination_url": PROGRAM["destination_url"],
+            "deep_link_hosts": ["shop.example"],
+            "fraud": {},
         },
     )
 
@@ -127,7 +130,7 @@ def test_an_external_id_is_unique_within_its_owner(ledger: Ledger) -> None:
             ledger, Origin("summer", name.encode()), brand=f"b{number}", columns=columns
         )
     with pytest.raises(RequestRefused) as caught:
-        enrolling.change_program(ledger, "summer", {"name": "New"})
+        spreads.change_program(ledger, "summer", {"name": "New"})
     assert caught.value.code == "conflict"
 
 
@@ -142,8 +145,8 @@ def test_enrolling_makes_the_default_link_in_the_same_transaction(ledger: Ledger
     again = enrolled(ledger, program, partner)
     assert (again.enrolment.created, again.link["id"]) == (False, first.link["id"])
     assert told(ledger) == []
-    assert enrolling.enrol(ledger, Origin(), program, 99, None) is None
-    assert enrolling.enrol(ledger, Origin(), 99, partner, None) is None
+    assert enrolling.enrol(ledger, Origin(), program, 99, None, identify=identify) is None
+    assert enrolling.enrol(ledger, Origin(), 99, partner, None, identify=identify) is None
 
 
 def test_an_enrolment_is_active_while_it_and_its_partner_are(ledger: Ledger) -> None:
@@ -152,10 +155,10 @@ def test_an_enrolment_is_active_while_it_and_its_partner_are(ledger: Ledger) -> 
     enrolled(ledger, program, partner)
     seen = []
     for change in (
-        lambda: enrolling.change_partner(ledger, partner, {"status": "paused"}),
-        lambda: enrolling.enrol(ledger, Origin(), program, partner, "paused"),
-        lambda: enrolling.change_partner(ledger, partner, {"status": "active"}),
-        lambda: enrolling.enrol(ledger, Origin(), program, partner, "active"),
+        lambda: spreads.change_partner(ledger, partner, {"status": "paused"}, identify=identify),
+        lambda: enrolling.enrol(ledger, Origin(), program, partner, "paused", identify=identify),
+        lambda: spreads.change_partner(ledger, partner, {"status": "active"}, identify=identify),
+        lambda: enrolling.enrol(ledger, Origin(), program, partner, "active", identify=identify),
     ):
         told(ledger)
         assert change() is not None
@@ -169,7 +172,7 @@ def test_an_enrolment_is_active_while_it_and_its_partner_are(ledger: Ledger) -> 
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enrolling, "_STEP_OBJECTS", 2)
+    monkeypatch.setattr(spreads, "_STEP_OBJECTS", 2)
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -181,7 +184,7 @@ def test_a_partners_status_reaches_all_its_enrolments_in_bounded_steps(ledger: L
         row = objects.create_program(ledger, Origin(), brand=brand, columns=columns).row
         enrolled(ledger, row["id"], partner)
     told(ledger)
-    saved = enrolling.change_partner(ledger, partner, {"status": "paused"})
+    saved = spreads.change_partner(ledger, partner, {"status": "paused"}, identify=identify)
     assert saved is not None
     rows = told(ledger)
     assert [row.object for row in rows] == ["partner"] + ["enrolment"] * 5
@@ -198,7 +201,7 @@ def test_a_change_for_many_that_was_cut_short_is_finished_by_the_next(
         enrolled(ledger, program, partner_in(ledger))
     told(ledger)
     steps = 0
-    original = enrolling.spread_step
+    original = spreads.spread_step
 
     def dies_at_the_second(*arguments: Any) -> bool:
         nonlocal steps
@@ -207,22 +210,22 @@ def test_a_change_for_many_that_was_cut_short_is_finished_by_the_next(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(enrolling, "spread_step", dies_at_the_second)
+    monkeypatch.setattr(spreads, "spread_step", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        enrolling.change_program(ledger, program, {"destination_url": "https://new.example/"})
+        spreads.change_program(ledger, program, {"destination_url": "https://new.example/"})
     monkeypatch.undo()
-    assert enrolling.unfinished_spreads(ledger) == [("program", program)]
+    assert spreads.unfinished_spreads(ledger) == [("program", program)]
     assert len(told(ledger)) == 3
-    while original(ledger, "program", program):
+    while original(ledger, "program", program, identify):
         pass
     assert len(told(ledger)) == 3
-    assert enrolling.unfinished_spreads(ledger) == []
+    assert spreads.unfinished_spreads(ledger) == []
     page = queries.link_page(ledger, program=program, partner=None, after=0, count=10)
     assert {row["url"] for row in page} == {"https://new.example/"}
 
 
 def test_a_step_stays_within_the_rows_of_a_transaction() -> None:
-    assert 2 * enrolling._STEP_OBJECTS + 2 <= limits.TRANSACTION_ROWS_MAX
+    assert 2 * spreads._STEP_OBJECTS + 2 <= limits.TRANSACTION_ROWS_MAX
 
 
 def test_links_with_a_destination_of_their_own_do_not_follow_the_program(ledger: Ledger) -> None:
@@ -231,7 +234,7 @@ def test_links_with_a_destination_of_their_own_do_not_follow_the_program(ledger:
     enrolled(ledger, program, partner)
     own = link(ledger, program, partner, destination_url="https://shop.example/own")
     follows = link(ledger, program, partner, utm={"utm_source": "a b"})
-    enrolling.change_program(ledger, program, {"destination_url": "https://new.example/#x"})
+    spreads.change_program(ledger, program, {"destination_url": "https://new.example/#x"})
     page = queries.link_page(ledger, program=program, partner=None, after=0, count=9)
     urls = {row["id"]: row["url"] for row in page}
     assert urls[own.row["id"]] == "https://shop.example/own"

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 from headwater import _core, ids, limits
 from headwater.config import Config
-from headwater.console.context import Console
+from headwater.console.bot_list import BotLists
+from headwater.console.context import Console, Identity
 from headwater.console.keys import ensure_admin_key
 from headwater.console.lookups import Lookups
 from headwater.console.publisher import Publisher
@@ -60,13 +61,16 @@ async def serving(
 ) -> AsyncIterator[int]:
     """The console on a ledger that is ready, inside the block; gives the port it listens on."""
     url = config.effective_redis_url
-    publisher = Publisher(ledger, url, ids.producer_id(), _core.encode_frame)
+    publisher = Publisher(ledger, url, ids.producer_id(), _core.encode_frame, Identity(config.data))
+    bots = BotLists(ledger, config.lists_bots)
     lookups = Lookups(ledger, url)
     console = Console(config, ledger, publisher, read_wait_ms, publish_wait_ms)
     server = ConsoleServer(console, ROUTES)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(publisher.close)
         await publisher.start()
+        stack.push_async_callback(bots.close)
+        await bots.start()
         stack.push_async_callback(lookups.close)
         await lookups.start()
         listening = await asyncio.get_running_loop().create_server(

@@ -19,7 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from headwater import limits
-from headwater.console.shapes import Body, Rule
+from headwater.console.fields import Body, Rule, Table
 from headwater.errors import FieldFault, RequestRefused
 
 _S = TypeVar("_S", bound=Body)
@@ -27,6 +27,7 @@ _S = TypeVar("_S", bound=Body)
 _NO_RULE: Final = Rule(lambda value: value)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BRACKETS = re.compile(rb"[\[\]{}]")
+_PLAIN_NAME = re.compile(rf"[A-Za-z0-9_]{{1,{limits.FIELD_NAME_CHARACTERS_MAX}}}", re.ASCII)
 _CHARSETS: Final = ("", "utf-8", "utf8")
 
 
@@ -126,7 +127,11 @@ def _fields(
     before = len(faults)
     taken: dict[str, Any] = {}
     fields = msgspec.structs.fields(shape)
-    unknown += [prefix + name for name in values if name not in {f.encode_name for f in fields}]
+    others = [name for name in values if name not in {f.encode_name for f in fields}]
+    if shape.is_closed:
+        faults += [FieldFault(prefix + _name(key), "invalid", "no such member") for key in others]
+    else:
+        unknown += [prefix + name for name in others]
     for field in fields:
         if field.encode_name not in values:
             if field.required:
@@ -137,6 +142,10 @@ def _fields(
         parts = shape.parts.get(field.name)
         if parts is not None and isinstance(value, dict):
             taken[field.name] = _fields(parts, value, strict, f"{name}.", faults, unknown)
+            continue
+        table = shape.tables.get(field.encode_name)
+        if table is not None and isinstance(value, dict):
+            taken[field.name] = _table(table, value, strict, f"{name}.", faults, unknown)
             continue
         rule = shape.rules.get(field.name, _NO_RULE)
         try:
@@ -149,6 +158,35 @@ def _fields(
         except ValueError as error:
             faults.append(FieldFault(name, rule.code, str(error)))
     return None if len(faults) > before else shape(**taken)
+
+
+def _table(
+    table: Table,
+    values: Mapping[str, Any],
+    strict: bool,
+    prefix: str,
+    faults: list[FieldFault],
+    unknown: list[str],
+) -> dict[str, Any]:
+    """The bodies of a map by their names; a null stays one."""
+    taken: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + _name(key)
+        try:
+            table.check_name(key)
+        except ValueError as error:
+            faults.append(FieldFault(name, "invalid", str(error)))
+            continue
+        if value is None or isinstance(value, dict):
+            taken[key] = value and _fields(table.shape, value, strict, f"{name}.", faults, unknown)
+        else:
+            faults.append(FieldFault(name, "invalid", "an object is needed"))
+    return taken
+
+
+def _name(key: str) -> str:
+    """A name that was sent, as a fault repeats it: only if it could be one of ours."""
+    return key if _PLAIN_NAME.fullmatch(key) else "?"
 
 
 def refused(faults: list[FieldFault]) -> RequestRefused:
@@ -190,9 +228,10 @@ def _words(kind: Any) -> list[Any]:
 
 
 def _warnings(unknown: list[str]) -> list[str]:
+    names = [name[: limits.FIELD_NAME_CHARACTERS_MAX] for name in unknown[: limits.WARNINGS_MAX]]
     told = [
-        f"unknown field ignored: {name[:64].encode('ascii', 'backslashreplace').decode()}"
-        for name in unknown[: limits.WARNINGS_MAX]
+        f"unknown field ignored: {name.encode('ascii', 'backslashreplace').decode()}"
+        for name in names
     ]
     if len(unknown) > limits.WARNINGS_MAX:
         told.append(f"and {len(unknown) - limits.WARNINGS_MAX} more")

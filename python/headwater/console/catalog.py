@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.console import paging, shapes, views
+from headwater.console import fields, fraud_config, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found, origin
-from headwater.ledger import enrolling, objects, queries
+from headwater.ledger import objects, queries, spreads
 from headwater.ledger.schema import brands, partners, programs
 from headwater.model.attribution import completed
 
@@ -29,7 +29,7 @@ async def create_brand(console: Console, request: Request) -> Answer:
 
 
 async def list_brands(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     rows = await console.run(
         queries.object_page,
         console.ledger,
@@ -54,7 +54,7 @@ async def change_brand(console: Console, request: Request) -> Answer:
         objects.change_brand,
         console.ledger,
         request.reference("id", "brd"),
-        shapes.given(request.body),
+        fields.given(request.body),
     )
     if saved is None:
         raise not_found()
@@ -69,22 +69,23 @@ async def change_brand(console: Console, request: Request) -> Answer:
 def _program_columns(given: dict[str, Any]) -> dict[str, Any]:
     columns = dict(given)
     if "attribution" in columns:
-        columns["attribution"] = shapes.given(columns["attribution"])
+        columns["attribution"] = fields.given(columns["attribution"])
     return columns
 
 
 async def create_program(console: Console, request: Request) -> Answer:
     body: shapes.ProgramIn = request.body
-    given = shapes.given(body)
+    given = fields.given(body)
     for name in ("brand_id", "external_id"):
         del given[name]
     columns = _program_columns({**given, "name": body.name or body.code})
     columns["attribution"] = completed(columns["attribution"])
+    columns["fraud"] = fraud_config.made(body.fraud)
     saved = await console.run(
         objects.create_program,
         console.ledger,
         origin(body),
-        brand=shapes.parse_reference("brd", body.brand_id),
+        brand=fields.parse_reference("brd", body.brand_id),
         columns=columns,
     )
     view = views.program(saved.row, request.warnings)
@@ -96,7 +97,7 @@ async def list_programs(console: Console, request: Request) -> Answer:
     query: shapes.ProgramsQuery = request.query
     within = []
     if query.brand_id is not None:
-        brand = shapes.parse_reference("brd", query.brand_id)
+        brand = fields.parse_reference("brd", query.brand_id)
         owner = await console.run(queries.object_row, console.ledger, brands, brand)
         within.append(programs.c.brand_id == (owner["id"] if owner else 0))
     rows = await console.run(
@@ -125,11 +126,15 @@ async def program_row(console: Console, request: Request) -> dict[str, Any]:
 
 
 async def change_program(console: Console, request: Request) -> Answer:
+    body: shapes.ProgramPatch = request.body
+    columns = _program_columns(fields.given(body))
+    columns.pop("fraud", None)
     saved = await console.run(
-        enrolling.change_program,
+        spreads.change_program,
         console.ledger,
         request.reference("id", "prg"),
-        _program_columns(shapes.given(request.body)),
+        columns,
+        fraud_config.rewrite(body.fraud),
     )
     if saved is None:
         raise not_found()
@@ -160,7 +165,7 @@ async def create_event_type(console: Console, request: Request) -> Answer:
 
 
 async def list_event_types(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     program = await program_row(console, request)
     rows = await console.run(
         queries.event_type_page,
@@ -178,7 +183,7 @@ async def change_event_type(console: Console, request: Request) -> Answer:
         console.ledger,
         request.reference("id", "prg"),
         request.reference("event_type_id", "ety"),
-        shapes.given(request.body),
+        fields.given(request.body),
     )
     if saved is None:
         raise not_found()
@@ -204,7 +209,7 @@ async def create_partner(console: Console, request: Request) -> Answer:
 
 
 async def list_partners(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     rows = await console.run(
         queries.object_page,
         console.ledger,
@@ -226,10 +231,11 @@ async def read_partner(console: Console, request: Request) -> Answer:
 
 async def change_partner(console: Console, request: Request) -> Answer:
     saved = await console.run(
-        enrolling.change_partner,
+        spreads.change_partner,
         console.ledger,
         request.reference("id", "prt"),
-        _partner_columns(shapes.given(request.body)),
+        _partner_columns(fields.given(request.body)),
+        identify=console.identify,
     )
     if saved is None:
         raise not_found()

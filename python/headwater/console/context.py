@@ -6,16 +6,19 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
 from headwater import identity_key, ids, limits
 from headwater.config import Config
-from headwater.console.shapes import parse_reference
+from headwater.console.fields import parse_reference
 from headwater.errors import RequestRefused
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Origin, Reference, Saved
+from headwater.model.identifiers import of_email
+from headwater.model.records import Identifiers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,6 +29,19 @@ class Publishing(Protocol):
 
     async def wait(self, revision: int, timeout_s: float) -> bool:
         """Whether a revision, and all before it, is on the log and told to the edges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """From a partner's e-mail address to the identifiers a brand's events would give it."""
+
+    data: Path
+
+    def __call__(self, brand: int, email: str) -> Identifiers:
+        """Reads the deployment's key, which blocks. Raises ConfigError, OSError."""
+        if not email:
+            return ()
+        return of_email(identity_key.load_or_create(self.data), brand, email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +58,22 @@ class Console:
         """Call a function of the ledger in a thread: it blocks."""
         return await asyncio.to_thread(function, *args, **kwargs)
 
+    @property
+    def identify(self) -> Identity:
+        """What a partner's address is to a brand."""
+        return Identity(self.config.data)
+
     async def identity_key(self) -> bytes:
         """The deployment's key of identifier digests. Raises ConfigError, OSError."""
         return await asyncio.to_thread(identity_key.load_or_create, self.config.data)
 
     async def published(self, saved: Saved, object_id: str) -> None:
         """Wait until the log and the edges know of a write. Raises RequestRefused when not."""
-        if not await self.publisher.wait(saved.revision, self.publish_wait_ms / 1000):
+        await self.published_to(saved.revision, object_id)
+
+    async def published_to(self, revision: int, object_id: str) -> None:
+        """As `published`, of all up to a revision."""
+        if not await self.publisher.wait(revision, self.publish_wait_ms / 1000):
             raise RequestRefused(
                 "not_published", headers={"Retry-After": "1"}, extra={"id": object_id}
             )

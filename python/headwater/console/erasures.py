@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from headwater import clock, limits
-from headwater.console import erasure_views, paging, shapes
+from headwater.console import erasure_views, fields, paging
 from headwater.console.answers import Answer
 from headwater.console.bodies import refused
 from headwater.console.context import Console, Request, not_found
@@ -27,7 +27,7 @@ async def create_erasure(console: Console, request: Request) -> Answer:
     body: ErasureIn = request.body
     _require_identifier(body)
     brand, country = await console.run(
-        erasing.brand_and_country, console.ledger, shapes.parse_reference("brd", body.brand_id)
+        erasing.brand_and_country, console.ledger, fields.parse_reference("brd", body.brand_id)
     )
     key = await console.identity_key()
     requested = await console.run(
@@ -90,7 +90,7 @@ async def list_erasures(console: Console, request: Request) -> Answer:
     query: ErasuresQuery = request.query
     brand = None
     if query.brand_id is not None:
-        reference = shapes.parse_reference("brd", query.brand_id)
+        reference = fields.parse_reference("brd", query.brand_id)
         row = await console.run(queries.object_row, console.ledger, brands, reference)
         brand = row["id"] if row else 0
     rows = await console.run(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
 from headwater import limits
-from headwater.console.shapes import Body, Id, PageQuery, Rule, Text, Time, refers, time_text
+from headwater.console.fields import Body, Id, PageQuery, Rule, Text, Time, refers, time_text
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=limits.IDENTIFIER_CHARACTERS_MAX)]
 ErasureScope = Literal["identifier", "person"]
+Verdict = Literal["accept", "review", "reject", "filtered"]
+Counted = Literal["counted", "duplicate", "prefetch", "test"]
+Group = Literal["partner", "day"]
 
 
 class ErasureIn(Body):
@@ -42,6 +45,52 @@ class ErasuresQuery(PageQuery):
     rules: ClassVar[Mapping[str, Rule]] = {"brand_id": refers("brd")}
 
     brand_id: Id | None = None
+
+
+_CLICK_RULES: Final = {
+    "program_id": refers("prg"),
+    "partner_id": refers("prt"),
+    "since": Rule(time_text),
+    "until": Rule(time_text),
+}
+
+
+class ClicksQuery(PageQuery):
+    """Clicks accepted from `since` on and before `until`. A page that is looked for by partner,
+    verdict or count may hold fewer clicks than its limit while more are to come.
+    """
+
+    rules: ClassVar[Mapping[str, Rule]] = _CLICK_RULES
+
+    program_id: Id | None = None
+    partner_id: Id | None = None
+    verdict: Verdict | None = None
+    counted: Counted | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+
+class ClickReportQuery(Body):
+    """`until` is now unless given, `since` 30 days before it; days are those of the program's time
+    zone.
+    """
+
+    rules: ClassVar[Mapping[str, Rule]] = _CLICK_RULES
+
+    program_id: Id
+    group: Group = "partner"
+    since: Time | None = None
+    until: Time | None = None
+
+
+class FraudReportQuery(Body):
+    """`until` is now unless given, `since` a day before it."""
+
+    rules: ClassVar[Mapping[str, Rule]] = _CLICK_RULES
+
+    program_id: Id
+    since: Time | None = None
+    until: Time | None = None
 
 
 class UnattributedQuery(PageQuery):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater import clock, ids
+from headwater.console.fraud_views import ClickRevision, FraudDetail, detail, revisions
 from headwater.console.views import View
 from headwater.ledger.decisions import decision
 from headwater.model.currency import decimal_text
@@ -33,7 +34,9 @@ class Flags(View):
 
 class Click(View):
     """`at` is when it was accepted, `occurred_at` when it happened by the caller's word.
-    `touch_type` is `click`, `soft_click` or `impression`.
+    `touch_type` is `click`, `soft_click` or `impression`; `counted` is `counted`, `duplicate`,
+    `prefetch` or `test`. `fraud` is null where nothing was scored. `revisions` are told of one
+    click that is read, the first change first.
     """
 
     id: str
@@ -48,6 +51,11 @@ class Click(View):
     flags: Flags
     touch_type: str
     verdict: str
+    counted: str
+    unique: bool
+    score: int
+    fraud: FraudDetail | None
+    revisions: list[ClickRevision]
     params: dict[str, str]
     referrer: str | None
     user_agent: str | None
@@ -63,6 +71,8 @@ class Credit(View):
 
 
 class Fraud(View):
+    """`codes` with an effect; the explanation has them whole, with those in shadow."""
+
     score: int
     verdict: str
     codes: list[str]
@@ -143,6 +153,11 @@ def click(row: Row) -> Click:
         flags=flags(row["flags"]),
         touch_type=touch_type(row["flags"]),
         verdict=row["verdict"],
+        counted=row["counted"],
+        unique=bool(row["is_unique"]),
+        score=row["score"],
+        fraud=detail(row),
+        revisions=revisions(row.get("revisions", ())),
         params=body.params,
         referrer=referrer,
         user_agent=user_agent,
@@ -153,7 +168,12 @@ def click(row: Row) -> Click:
 def conversion(row: Row) -> Conversion:
     body = ConversionBody._make(decode(row["record"]).body)
     decided = decision(
-        row["conversion_id"], row["brand"], row["status"], row["reason"], row["credits"]
+        row["conversion_id"],
+        row["brand"],
+        row["status"],
+        row["reason"],
+        row["credits"],
+        (row["verdict"], row["score"], row["fraud"]),
     )
     return Conversion(
         conversion_id=decided["conversion_id"],

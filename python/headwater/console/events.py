@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater import clock, ids, limits
-from headwater.console import event_views, explain_views, paging, shapes
+from headwater.console import event_views, explain_views, fields, paging, shapes
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found
-from headwater.ledger import erasing, queries
+from headwater.console.event_shapes import ClicksQuery
+from headwater.console.views import Page
+from headwater.ledger import erasing, queries, revisions
 from headwater.ledger.engine import Ledger
-from headwater.ledger.schema import programs
+from headwater.ledger.schema import partners, programs
 
 Row = dict[str, Any]
 # A record reaches the log this much later than it was accepted at most, outside of outages.
@@ -46,6 +48,7 @@ async def _settled(
 async def read_click(console: Console, request: Request) -> Answer:
     click_id = request.event("clk")
     row = await _settled(console, queries.click_row, click_id, ids.event_id_ms(click_id))
+    row["revisions"] = await console.run(revisions.revisions_of, console.ledger, click_id)
     return Answer(event_views.click(row))
 
 
@@ -72,26 +75,40 @@ async def explain_conversion(console: Console, request: Request) -> Answer:
     return Answer(explain_views.explanation(row, told, erased))
 
 
-async def _program(console: Console, query: shapes.EventsQuery) -> int | None:
-    if query.program_id is None:
+async def number_of(console: Console, table: Any, prefix: str, text: str | None) -> int | None:
+    """The number of the object a query names; 0, which none has, when there is none."""
+    if text is None:
         return None
-    reference = shapes.parse_reference("prg", query.program_id)
+    reference = fields.parse_reference(prefix, text)
     if isinstance(reference, int):
         return reference
-    row = await console.run(queries.object_row, console.ledger, programs, reference)
+    row = await console.run(queries.object_row, console.ledger, table, reference)
     return row["id"] if row else 0
 
 
 async def list_clicks(console: Console, request: Request) -> Answer:
-    query: shapes.EventsQuery = request.query
-    rows = await console.run(
+    query: ClicksQuery = request.query
+    wanted = queries.ClickFilter(
+        program=await number_of(console, programs, "prg", query.program_id),
+        partner=await number_of(console, partners, "prt", query.partner_id),
+        verdict=query.verdict,
+        counted=query.counted,
+        since_ms=None if query.since is None else clock.parse_iso_ms(query.since),
+        until_ms=None if query.until is None else clock.parse_iso_ms(query.until),
+    )
+    rows, last = await console.run(
         queries.click_page,
         console.ledger,
-        await _program(console, query),
+        wanted,
         before=paging.decode(query.cursor, bytes),
-        count=query.limit + 1,
+        count=query.limit,
     )
-    return Answer(paging.page(query, rows, event_views.click, lambda row: row["click_id"]))
+    return Answer(
+        Page(
+            items=[event_views.click(row) for row in rows],
+            next_cursor=None if last is None else paging.encode(last),
+        )
+    )
 
 
 async def list_conversions(console: Console, request: Request) -> Answer:
@@ -99,7 +116,7 @@ async def list_conversions(console: Console, request: Request) -> Answer:
     rows = await console.run(
         queries.conversion_page,
         console.ledger,
-        await _program(console, query),
+        await number_of(console, programs, "prg", query.program_id),
         before=paging.decode(query.cursor, tuple[int, bytes]),
         count=query.limit + 1,
     )

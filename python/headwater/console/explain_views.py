@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgpack
 
 from headwater import clock, ids
+from headwater.console.fraud_views import FraudDetail, detail
 from headwater.console.views import View
 from headwater.model.records import IdentifierType, TypeAndDigest
 
@@ -60,7 +61,9 @@ class NearestMiss(View):
 
 
 class Explanation(View):
-    """`evidence` and `links`: whose reports, and whose links, the decision rests on."""
+    """`evidence` and `links`: whose reports, and whose links, the decision rests on. `fraud`: what
+    scoring found of the conversion, with what it has from its click; null where none was scored.
+    """
 
     members: list[Identifier]
     candidates: list[Candidate]
@@ -74,6 +77,7 @@ class Explanation(View):
     links: str | None
     model: str | None
     nearest_miss: NearestMiss | None
+    fraud: FraudDetail | None
     config_hash: str
 
 
@@ -132,6 +136,7 @@ def explanation(row: Row, told: Mapping[str, Any], erased: Erased = NOTHING_ERAS
         links=told.get("links"),
         model=told.get("model"),
         nearest_miss=None if miss is None else nearest_miss(miss),
+        fraud=detail(row),
         config_hash=row["config_hash"].hex(),
     )
 

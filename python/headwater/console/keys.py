@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from headwater import ids, limits
-from headwater.console import paging, shapes, views
+from headwater.console import fields, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.catalog import written
 from headwater.console.context import Console, Request, not_found, origin
@@ -116,8 +116,8 @@ async def create_key(console: Console, request: Request) -> Answer:
         origin(body),
         sha256=digest(secret),
         scopes=sorted(set(body.scopes)),
-        brand=body.brand_id and shapes.parse_reference("brd", body.brand_id),
-        partner=body.partner_id and shapes.parse_reference("prt", body.partner_id),
+        brand=body.brand_id and fields.parse_reference("brd", body.brand_id),
+        partner=body.partner_id and fields.parse_reference("prt", body.partner_id),
     )
     if saved.created:
         view = views.key(saved.row, request.warnings, secret)
@@ -128,7 +128,7 @@ async def create_key(console: Console, request: Request) -> Answer:
 
 
 async def list_keys(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     rows = await console.run(
         queries.object_page,
         console.ledger,

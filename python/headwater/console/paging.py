@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from headwater.console.shapes import PageQuery
+from headwater.console.fields import PageQuery
 from headwater.console.views import Page
 from headwater.errors import FieldFault, RequestRefused
 

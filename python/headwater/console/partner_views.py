@@ -40,6 +40,9 @@ _SENTENCES: Final = {
     "late": "it was recorded only after the conversion was reported",
     "partner_inactive": "your part in the program was not active",
     "other_program": "it was made for another program",
+    "filtered": "it was made by a program that says it is one, not by a visitor",
+    "prefetch": "a browser fetched the link ahead of time, and nobody went there",
+    "fraud_rejected": "it did not pass the checks of invalid traffic",
     "browser_evidence": "only a browser ties it to the conversion, and a server's word decided",
 }
 _PART: Final = "it earned a part of the credit"

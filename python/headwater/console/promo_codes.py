@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.console import paging, shapes, views
+from headwater.console import fields, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.catalog import program_row, written
 from headwater.console.context import Console, Request, not_found, origin
@@ -17,7 +17,7 @@ async def create_promo_code(console: Console, request: Request) -> Answer:
         console.ledger,
         origin(body),
         program=program,
-        partner=shapes.parse_reference("prt", body.partner_id),
+        partner=fields.parse_reference("prt", body.partner_id),
         code=body.code,
     )
     if saved is None:
@@ -28,7 +28,7 @@ async def create_promo_code(console: Console, request: Request) -> Answer:
 
 
 async def list_promo_codes(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     program = await program_row(console, request)
     rows = await console.run(
         queries.promo_code_page,
@@ -45,7 +45,7 @@ async def change_promo_code(console: Console, request: Request) -> Answer:
         promo_codes.change_promo_code,
         console.ledger,
         request.reference("id", "pmo"),
-        shapes.given(request.body),
+        fields.given(request.body),
     )
     if saved is None:
         raise not_found()

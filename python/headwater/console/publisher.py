@@ -20,9 +20,10 @@ from headwater.errors import HeadwaterError
 from headwater.journal import keys
 from headwater.journal.config_feed import is_seeded, publish_config, reseed
 from headwater.journal.resp import RespClient
-from headwater.ledger import enrolling, outbox
+from headwater.ledger import outbox, spreads
 from headwater.ledger.engine import Ledger
 from headwater.ledger.outbox import Announcement
+from headwater.ledger.values import Identify
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,19 @@ _SPREADS_S: Final = 5.0
 class Publisher:
     """Publishes until closed; reconnects by itself. One at a time in a deployment."""
 
-    def __init__(self, ledger: Ledger, url: str, producer: int, encode_frame: EncodeFrame) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        url: str,
+        producer: int,
+        encode_frame: EncodeFrame,
+        identify: Identify,
+    ) -> None:
         self._ledger = ledger
         self._url = url
         self._producer = producer
         self._encode_frame = encode_frame
+        self._identify = identify
         self._sequences: dict[int, int] = {}
         # Frames of `_rows` as they were first sent: an XADD without an answer may have run, and
         # only the very same frame is recognized by its sequence.
@@ -211,9 +220,12 @@ class Publisher:
         now_s = clock.monotonic_s()
         if now_s - self._spreads_s < _SPREADS_S:
             return
-        for kind, number in await asyncio.to_thread(enrolling.unfinished_spreads, self._ledger):
-            while await asyncio.to_thread(enrolling.spread_step, self._ledger, kind, number):
-                pass
+        for kind, number in await asyncio.to_thread(spreads.unfinished_spreads, self._ledger):
+            unfinished = True
+            while unfinished:
+                unfinished = await asyncio.to_thread(
+                    spreads.spread_step, self._ledger, kind, number, self._identify
+                )
         self._spreads_s = now_s
 
 

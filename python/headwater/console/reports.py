@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from headwater import clock, ids, limits
-from headwater.console import paging, shapes
+from headwater.console import fields, paging
 from headwater.console.answers import Answer
 from headwater.console.bodies import refused
 from headwater.console.context import Console, Request
@@ -19,7 +19,7 @@ from headwater.ledger.objects import refused_field
 from headwater.ledger.reports import Period
 from headwater.ledger.schema import programs
 
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 _DAYS: Final = 30
 
 
@@ -58,7 +58,7 @@ class UnattributedReport(View):
 
 async def report_unattributed(console: Console, request: Request) -> Answer:
     query: UnattributedQuery = request.query
-    since_ms, until_ms = _period_ms(query)
+    since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
     period = Period(since_ms, until_ms, await _program(console, query.program))
     counts = await console.run(reports.unattributed_counts, console.ledger, period)
     rows = await console.run(
@@ -83,15 +83,15 @@ async def report_unattributed(console: Console, request: Request) -> Answer:
     )
 
 
-def _period_ms(query: UnattributedQuery) -> tuple[int, int]:
-    """The period asked for. Raises RequestRefused when it is none, or too long."""
-    until_ms = clock.now_ms() if query.until is None else clock.parse_iso_ms(query.until)
-    since_ms = (
-        until_ms - _DAYS * _DAY_MS if query.since is None else clock.parse_iso_ms(query.since)
-    )
+def period_ms(since: str | None, until: str | None, days: int) -> tuple[int, int]:
+    """The period asked for; `days` long where nothing is said. Raises RequestRefused when it is
+    none, or too long.
+    """
+    until_ms = clock.now_ms() if until is None else clock.parse_iso_ms(until)
+    since_ms = until_ms - days * DAY_MS if since is None else clock.parse_iso_ms(since)
     if since_ms >= until_ms:
         raise refused([FieldFault("since", "invalid", "it is not before `until`")])
-    if until_ms - since_ms > limits.REPORT_DAYS_MAX * _DAY_MS:
+    if until_ms - since_ms > limits.REPORT_DAYS_MAX * DAY_MS:
         detail = f"a report spans at most {limits.REPORT_DAYS_MAX} days"
         raise refused([FieldFault("since", "invalid", detail)])
     return since_ms, until_ms
@@ -102,7 +102,7 @@ async def _program(console: Console, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        reference = shapes.parse_reference("prg", text)
+        reference = fields.parse_reference("prg", text)
     except ValueError:
         row = await console.run(queries.program_by_code, console.ledger, text)
     else:

@@ -6,18 +6,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from headwater.console import (
     catalog,
-    erasure_views,
-    erasures,
-    event_shapes,
-    event_views,
-    events,
-    explain_views,
+    fields,
+    fraud_rules,
     keys,
     openapi,
-    partner_explain,
-    partner_views,
     promo_codes,
-    reports,
     shapes,
     system,
     tracking,
@@ -25,10 +18,10 @@ from headwater.console import (
 )
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request
+from headwater.console.event_routes import CONFLICT, EVENT_ROUTES
+from headwater.console.fraud_shapes import FraudRules
 from headwater.console.routing import Route
 from headwater.console.views import Page
-
-CONFLICT = (409, 503)
 
 
 async def describe(console: Console, request: Request) -> Answer:  # noqa: ARG001
@@ -55,7 +48,7 @@ _CATALOG = (
         catalog.list_brands,
         "List brands",
         {200: Page[views.Brand]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
     ),
     Route(
         "GET",
@@ -124,7 +117,7 @@ _CATALOG = (
         catalog.list_event_types,
         "List a program's event types",
         {200: Page[views.EventType]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
         refusals=(404, 409),
     ),
     Route(
@@ -151,7 +144,7 @@ _CATALOG = (
         catalog.list_partners,
         "List partners",
         {200: Page[views.Partner]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
     ),
     Route(
         "GET",
@@ -184,12 +177,21 @@ _TRACKING = (
         refusals=(404, *CONFLICT),
     ),
     Route(
+        "PATCH",
+        "/v1/programs/{id}/partners/{partner_id}",
+        tracking.change_enrolment,
+        "Change what a program has with a partner: its status, its fraud rules",
+        {200: views.Enrolment},
+        body=shapes.EnrolmentPatch,
+        refusals=(404, *CONFLICT),
+    ),
+    Route(
         "GET",
         "/v1/programs/{id}/partners",
         tracking.list_enrolments,
         "List a program's partners",
         {200: Page[views.Enrolment]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
         refusals=(404, 409),
     ),
     Route(
@@ -242,7 +244,7 @@ _TRACKING = (
         tracking.list_domains,
         "List tracking domains",
         {200: Page[views.Domain]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
     ),
     Route(
         "GET",
@@ -271,7 +273,7 @@ _PROMO_CODES = (
         promo_codes.list_promo_codes,
         "List a program's promo codes",
         {200: Page[views.PromoCode]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
         refusals=(404, 409),
     ),
     Route(
@@ -309,7 +311,7 @@ _KEYS = (
         keys.list_keys,
         "List API keys, deleted ones included",
         {200: Page[views.Key]},
-        query=shapes.PageQuery,
+        query=fields.PageQuery,
     ),
     Route(
         "DELETE",
@@ -321,97 +323,22 @@ _KEYS = (
     ),
 )
 
-_EVENTS = (
+_FRAUD = (
     Route(
         "GET",
-        "/v1/clicks",
-        events.list_clicks,
-        "List clicks, the newest first, of one program if named",
-        {200: Page[event_views.Click]},
-        query=shapes.EventsQuery,
-        refusals=(409,),
+        "/v1/fraud-rules",
+        fraud_rules.read_fraud_rules,
+        "Read the fraud rules of the whole deployment",
+        {200: FraudRules},
     ),
     Route(
-        "GET",
-        "/v1/clicks/{id}",
-        events.read_click,
-        "Read a click",
-        {200: event_views.Click},
-        refusals=(404,),
-    ),
-    Route(
-        "GET",
-        "/v1/conversions",
-        events.list_conversions,
-        "List conversions, the newest first, of one program if named",
-        {200: Page[event_views.Conversion]},
-        query=shapes.EventsQuery,
-        refusals=(409,),
-    ),
-    Route(
-        "GET",
-        "/v1/conversions/{id}",
-        events.read_conversion,
-        "Read a conversion as last decided",
-        {200: event_views.Conversion},
-        refusals=(404,),
-    ),
-    Route(
-        "GET",
-        "/v1/conversions/{id}/explain",
-        events.explain_conversion,
-        "Why a conversion was decided so",
-        {200: explain_views.Explanation},
-        refusals=(404,),
-    ),
-    Route(
-        "GET",
-        "/v1/partners/{id}/conversions/{ref}/explain",
-        partner_explain.explain_to_partner,
-        "What became of a partner's own touches in a conversion, by its id, the id of an own "
-        "click, or an order id",
-        {200: partner_views.PartnerExplanation},
-        query=event_shapes.PartnerExplainQuery,
-        refusals=(404, 409),
-        for_partners=True,
-    ),
-    Route(
-        "GET",
-        "/v1/reports/unattributed",
-        reports.report_unattributed,
-        "Conversions without credit over a period, by reason",
-        {200: reports.UnattributedReport},
-        query=event_shapes.UnattributedQuery,
-        refusals=(409,),
-    ),
-)
-
-_PERSONS = (
-    Route(
-        "POST",
-        "/v1/erasures",
-        erasures.create_erasure,
-        "Forget identifiers, or show what would be forgotten",
-        {200: erasure_views.ErasureView, 202: erasure_views.ErasureView},
-        body=event_shapes.ErasureIn,
-        refusals=(409,),
-    ),
-    Route(
-        "GET",
-        "/v1/erasures",
-        erasures.list_erasures,
-        "List erasures, the newest first, of one brand if named",
-        {200: Page[erasure_views.ErasureView]},
-        query=event_shapes.ErasuresQuery,
-        refusals=(409,),
-    ),
-    Route(
-        "GET",
-        "/v1/erasures/{id}",
-        erasures.read_erasure,
-        "Read an erasure",
-        {200: erasure_views.ErasureView},
-        refusals=(404,),
+        "PUT",
+        "/v1/fraud-rules",
+        fraud_rules.put_fraud_rules,
+        "Put fraud rules in force for the whole deployment, in place of those there are",
+        {200: FraudRules},
+        body=FraudRules,
+        refusals=(503,),
     ),
 )
 
@@ -436,5 +363,5 @@ _SYSTEM = (
 )
 
 ROUTES: tuple[Route, ...] = (
-    _CATALOG + _TRACKING + _PROMO_CODES + _KEYS + _EVENTS + _PERSONS + _SYSTEM
+    _CATALOG + _TRACKING + _PROMO_CODES + _KEYS + _FRAUD + EVENT_ROUTES + _SYSTEM
 )

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from headwater.console.answers import JSON, Answer
 from headwater.console.context import Console, Request
-from headwater.console.shapes import Body
+from headwater.console.fields import Body
 from headwater.errors import RequestRefused
 
 Handler = Callable[[Console, Request], Awaitable[Answer]]

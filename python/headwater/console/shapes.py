@@ -6,16 +6,31 @@ cannot say are in `checks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from headwater import clock, ids, limits
+from headwater import limits
 from headwater.console import checks
 from headwater.console.checks import LINK_CODE, PARAMETER, PROGRAM_CODE
-from headwater.ledger.objects import Reference
+from headwater.console.fields import (
+    Body,
+    Email,
+    ExternalId,
+    Host,
+    Id,
+    PageQuery,
+    Rule,
+    Status,
+    Text,
+    Time,
+    Url,
+    refers,
+    time_text,
+)
+from headwater.console.fraud_shapes import FraudRules
 from headwater.model.attribution import (
     CLASSES,
     WHOLE_PPM,
@@ -25,41 +40,12 @@ from headwater.model.attribution import (
     TouchClass,
 )
 
-Text = Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARACTERS_MAX)]
-Id = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limits.TEXT_CHARACTERS_MAX + 4,
-        description="An object's id, or `ext:` and its external id.",
-    ),
-]
-ExternalId = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limits.TEXT_CHARACTERS_MAX,
-        description="Your own id of the object, unique within its owner.",
-    ),
-]
-Url = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limits.URL_BYTES_MAX,
-        description="Absolute http(s) URL in ASCII; emitted byte for byte.",
-    ),
-]
-Host = Annotated[str, Meta(min_length=1, max_length=255)]
-Email = Annotated[str, Meta(min_length=3, max_length=254)]
-Time = Annotated[str, Meta(min_length=1, max_length=40, description="RFC 3339, with any offset.")]
 ProgramCode = Annotated[str, Meta(pattern=f"^{PROGRAM_CODE}$")]
 LinkCode = Annotated[str, Meta(pattern=f"^{LINK_CODE}$")]
 Parameter = Annotated[str, Meta(pattern=f"^{PARAMETER}$")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217.")]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166.")]
 Window = Annotated[int, Meta(ge=limits.CLICK_WINDOW_S_MIN, le=limits.CLICK_WINDOW_S_MAX)]
-Status = Literal["active", "paused"]
 Consent = Literal["granted", "denied"]
 EventKind = Literal["click", "lead", "sale", "custom"]
 Scope = Literal["events", "read", "admin"]
@@ -109,60 +95,7 @@ PromoCode = Annotated[
     ),
 ]
 
-EXTERNAL: Final = "ext:"
-
-
-def parse_reference(prefix: str, text: str) -> Reference:
-    """`prg_3` as 3, `ext:VALUE` as VALUE. Raises ValueError."""
-    if text.startswith(EXTERNAL):
-        value = text[len(EXTERNAL) :]
-        if not 0 < len(value) <= limits.TEXT_CHARACTERS_MAX:
-            raise ValueError("an external id has 1 to 255 characters")
-        return value
-    return ids.parse_object(prefix, text)
-
-
-class Rule(NamedTuple):
-    """What holds for a field beyond its type: `check` gives the value to keep, or ValueError."""
-
-    check: Callable[[Any], Any]
-    code: str = "invalid"
-
-
-def refers(prefix: str, code: str = "invalid") -> Rule:
-    def check(text: str) -> str:
-        try:
-            parse_reference(prefix, text)
-        except ValueError:
-            raise ValueError("no such object") from None
-        return text
-
-    return Rule(check, code)
-
-
-# Years 2000 to 9999: beyond them a time is a slip, and cannot be written back.
-_TIME_MS: Final = range(946_684_800_000, 253_402_300_800_000)
-
-
-def time_text(text: str) -> str:
-    try:
-        at_ms = clock.parse_iso_ms(text)
-    except (ValueError, OverflowError):
-        raise ValueError("not an RFC 3339 time with an offset") from None
-    if at_ms not in _TIME_MS:
-        raise ValueError("not within the years 2000 to 9999")
-    return text
-
-
 _DESTINATION: Final = Rule(checks.destination, "invalid_destination")
-
-
-class Body(msgspec.Struct, kw_only=True):
-    """Base of what is taken."""
-
-    rules: ClassVar[Mapping[str, Rule]] = {}
-    parts: ClassVar[Mapping[str, type[Body]]] = {}
-    """Fields whose own fields are told one by one when they are at fault."""
 
 
 class BrandIn(Body):
@@ -206,7 +139,10 @@ _PROGRAM_RULES: Final = {
     "forward_params": Rule(checks.parameter_names),
     "aliases": Rule(checks.aliases),
 }
-_PROGRAM_PARTS: Final = {"attribution": Attribution}
+_PROGRAM_PARTS: Final[Mapping[str, type[Body]]] = {
+    "attribution": Attribution,
+    "fraud": FraudRules,
+}
 
 
 class ProgramIn(Body):
@@ -218,17 +154,18 @@ class ProgramIn(Body):
     destination_url: Url
     currency: Currency
     name: Text | None = None
-    deep_link_hosts: Hosts = []
+    deep_link_hosts: Hosts = msgspec.field(default_factory=list)
     timezone: Text = "UTC"
     click_window_seconds: Window = 30 * 86_400
     attribution: Attribution = msgspec.field(default_factory=Attribution)
     click_param: Parameter = "click_id"
     consent_default: Consent = "granted"
-    forward_params: Parameters = []
-    allowed_origins: Urls = []
+    forward_params: Parameters = msgspec.field(default_factory=list)
+    allowed_origins: Urls = msgspec.field(default_factory=list)
     default_country: Country | None = None
     methods: list[Method] | None = None
-    aliases: Aliases = {}
+    aliases: Aliases = msgspec.field(default_factory=dict)
+    fraud: FraudRules | None = None
     status: Status = "active"
     external_id: ExternalId | None = None
 
@@ -251,6 +188,7 @@ class ProgramPatch(Body):
     default_country: Country | UnsetType | None = UNSET
     methods: list[Method] | UnsetType | None = UNSET
     aliases: Aliases | UnsetType = UNSET
+    fraud: FraudRules | UnsetType | None = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -301,9 +239,24 @@ class PartnerPatch(Body):
     status: Status | UnsetType = UNSET
 
 
+_ENROLMENT_PARTS: Final = {"fraud": FraudRules}
+
+
 class EnrolmentIn(Body):
+    """`fraud`, if it is given, takes the place of what was said of rules for the partner."""
+
+    parts: ClassVar[Mapping[str, type[Body]]] = _ENROLMENT_PARTS
+
     status: Status | None = None
+    fraud: FraudRules | UnsetType | None = UNSET
     external_id: ExternalId | None = None
+
+
+class EnrolmentPatch(Body):
+    parts: ClassVar[Mapping[str, type[Body]]] = _ENROLMENT_PARTS
+
+    status: Status | UnsetType = UNSET
+    fraud: FraudRules | UnsetType | None = UNSET
 
 
 class Utm(Body):
@@ -316,6 +269,10 @@ class Utm(Body):
     utm_content: Text | None = None
 
 
+Honeypot = Annotated[
+    bool,
+    Meta(description="Nobody who sees the page can follow it: who does is no visitor."),
+]
 _LINK_RULES: Final = {
     "program_id": refers("prg", "unknown_program"),
     "partner_id": refers("prt", "unknown_partner"),
@@ -340,6 +297,7 @@ class LinkIn(Body):
     destination_url: Url | None = None
     utm: Utm = msgspec.field(default_factory=Utm)
     expires_at: Time | None = None
+    honeypot: Honeypot = False
     external_id: ExternalId | None = None
 
 
@@ -349,6 +307,7 @@ class LinkPatch(Body):
     destination_url: Url | UnsetType | None = UNSET
     utm: Utm | UnsetType = UNSET
     expires_at: Time | UnsetType | None = UNSET
+    honeypot: Honeypot | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -373,15 +332,6 @@ class KeyIn(Body):
     brand_id: Id | None = None
     partner_id: Id | None = None
     external_id: ExternalId | None = None
-
-
-Limit = Annotated[int, Meta(ge=1, le=limits.PAGE_ROWS_MAX)]
-Cursor = Annotated[str, Meta(max_length=200)]
-
-
-class PageQuery(Body):
-    limit: Limit = limits.PAGE_ROWS
-    cursor: Cursor | None = None
 
 
 _QUERY_RULES: Final = {
@@ -412,12 +362,3 @@ class EventsQuery(PageQuery):
 
 class AllowedQuery(Body):
     domain: Annotated[str, Meta(max_length=255)]
-
-
-def given(patch: Body) -> dict[str, Any]:
-    """The fields of a PATCH that were sent."""
-    return {
-        field: value
-        for field in patch.__struct_fields__
-        if (value := getattr(patch, field)) is not UNSET
-    }

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from msgspec import UNSET
+
 from headwater import clock
-from headwater.console import checks, paging, shapes, views
+from headwater.console import checks, fields, fraud_config, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.catalog import program_row, written
 from headwater.console.context import Console, Request, not_found, origin
+from headwater.console.events import number_of
 from headwater.ledger import enrolling, objects, queries
 from headwater.ledger.schema import domains, links, partners, programs
 
@@ -26,7 +29,29 @@ async def enrol(console: Console, request: Request) -> Answer:
         request.reference("id", "prg"),
         request.reference("partner_id", "prt"),
         body.status,
+        identify=console.identify,
+        fraud=fraud_config.replacement(body.fraud),
     )
+    return await _enrolled(console, request, enrolled)
+
+
+async def change_enrolment(console: Console, request: Request) -> Answer:
+    body: shapes.EnrolmentPatch = request.body
+    enrolled = await console.run(
+        enrolling.change_enrolment,
+        console.ledger,
+        request.reference("id", "prg"),
+        request.reference("partner_id", "prt"),
+        None if body.status is UNSET else body.status,
+        identify=console.identify,
+        fraud=fraud_config.rewrite(body.fraud),
+    )
+    return await _enrolled(console, request, enrolled)
+
+
+async def _enrolled(
+    console: Console, request: Request, enrolled: enrolling.Enrolled | None
+) -> Answer:
     if enrolled is None:
         raise not_found()
     saved = enrolled.enrolment
@@ -36,7 +61,7 @@ async def enrol(console: Console, request: Request) -> Answer:
 
 
 async def list_enrolments(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     program = await program_row(console, request)
     rows = await console.run(
         queries.enrolment_page,
@@ -69,7 +94,7 @@ def _leaves(url: str | None, program: Mapping[str, Any]) -> None:
 
 
 def _utm(utm: shapes.Utm) -> dict[str, str]:
-    return {name: value for name, value in shapes.given(utm).items() if value is not None}
+    return {name: value for name, value in fields.given(utm).items() if value is not None}
 
 
 def _time_ms(text: str | None) -> int | None:
@@ -94,13 +119,14 @@ async def create_link(console: Console, request: Request) -> Answer:
         destination_url=body.destination_url,
         utm=_utm(body.utm),
         expires_ms=_time_ms(body.expires_at),
+        honeypot=body.honeypot,
     )
     saved = await console.run(
         enrolling.create_link,
         console.ledger,
         origin(body),
-        program=shapes.parse_reference("prg", body.program_id),
-        partner=shapes.parse_reference("prt", body.partner_id),
+        program=fields.parse_reference("prg", body.program_id),
+        partner=fields.parse_reference("prt", body.partner_id),
         request=link,
         check=partial(_leaves, body.destination_url),
     )
@@ -111,8 +137,8 @@ async def create_link(console: Console, request: Request) -> Answer:
 
 async def list_links(console: Console, request: Request) -> Answer:
     query: shapes.LinksQuery = request.query
-    program = await _number(console, "prg", query.program_id, programs)
-    partner = await _number(console, "prt", query.partner_id, partners)
+    program = await number_of(console, programs, "prg", query.program_id)
+    partner = await number_of(console, partners, "prt", query.partner_id)
     rows = await console.run(
         queries.link_page,
         console.ledger,
@@ -125,17 +151,6 @@ async def list_links(console: Console, request: Request) -> Answer:
     return Answer(paging.page(query, rows, view, paging.by_number))
 
 
-async def _number(console: Console, prefix: str, text: str | None, table: Any) -> int | None:
-    """The number of the object a query names; 0, which none has, when there is none."""
-    if text is None:
-        return None
-    reference = shapes.parse_reference(prefix, text)
-    if isinstance(reference, int):
-        return reference
-    row = await console.run(queries.object_row, console.ledger, table, reference)
-    return row["id"] if row else 0
-
-
 async def read_link(console: Console, request: Request) -> Answer:
     row = await console.run(
         queries.object_row, console.ledger, links, request.reference("id", "lnk")
@@ -146,7 +161,7 @@ async def read_link(console: Console, request: Request) -> Answer:
 
 
 async def change_link(console: Console, request: Request) -> Answer:
-    given = shapes.given(request.body)
+    given = fields.given(request.body)
     if "expires_at" in given:
         given["expires_ms"] = _time_ms(given.pop("expires_at"))
     if "utm" in given:
@@ -174,7 +189,7 @@ async def create_domain(console: Console, request: Request) -> Answer:
         objects.create_domain,
         console.ledger,
         origin(body),
-        brand=shapes.parse_reference("brd", body.brand_id),
+        brand=fields.parse_reference("brd", body.brand_id),
         host=body.domain,
     )
     view = views.domain(saved.row, request.warnings)
@@ -183,7 +198,7 @@ async def create_domain(console: Console, request: Request) -> Answer:
 
 
 async def list_domains(console: Console, request: Request) -> Answer:
-    query: shapes.PageQuery = request.query
+    query: fields.PageQuery = request.query
     rows = await console.run(
         queries.object_page,
         console.ledger,

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from headwater import clock, ids
 from headwater.config import Config
+from headwater.console.fraud_shapes import FraudRules
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class Program(Object, kw_only=True):
     default_country: str | None
     methods: list[str] | None
     aliases: dict[str, str]
+    fraud: FraudRules
 
 
 class EventType(Object, kw_only=True):
@@ -105,6 +107,7 @@ class Enrolment(View):
     external_id: str | None
     created_at: str
     updated_at: str
+    fraud: FraudRules
     default_link: ShortLink
     warnings: list[str] | UnsetType = UNSET
 
@@ -121,6 +124,7 @@ class Link(Object, kw_only=True):
     target_url: str
     utm: dict[str, str]
     expires_at: str | None
+    honeypot: bool
 
 
 class Domain(Object, kw_only=True):
@@ -164,6 +168,11 @@ def _optional(prefix: str, number: int | None) -> str | None:
     return None if number is None else ids.object_text(prefix, number)
 
 
+def fraud_rules(stored: Mapping[str, Any]) -> FraudRules:
+    """Fraud rules as they are kept; they were checked when they came."""
+    return msgspec.convert(stored, FraudRules)
+
+
 def brand(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Brand:
     return Brand(**_base("brd", row, warnings), name=row["name"])
 
@@ -191,6 +200,7 @@ def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
         **_base("prg", row, warnings),
         brand_id=ids.object_text("brd", row["brand_id"]),
         attribution=Attribution(**row["attribution"]),
+        fraud=fraud_rules(row["fraud"]),
         **{name: row[name] for name in _PROGRAM_COLUMNS},
     )
 
@@ -236,6 +246,7 @@ def enrolment(
         external_id=row["external_id"],
         created_at=clock.iso_ms(row["created_ms"]),
         updated_at=clock.iso_ms(row["updated_ms"]),
+        fraud=fraud_rules(row["fraud"]),
         default_link=ShortLink(
             id=ids.object_text("lnk", link_row["id"]),
             code=link_row["code"],
@@ -257,6 +268,7 @@ def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) 
         target_url=row["url"],
         utm=row["utm"],
         expires_at=None if row["expires_ms"] is None else clock.iso_ms(row["expires_ms"]),
+        honeypot=row["honeypot"],
     )
 
 

@@ -143,6 +143,11 @@ async def _stored(edge: Edge, conversion_id: str) -> Decision | None:
     return None if found is None or found.get("status") == PENDING else found
 
 
+def fraud_for_partners(fraud: dict[str, Any]) -> dict[str, Any]:
+    """The verdict alone: who knew the signals could try what gets past them."""
+    return {"score": None, "verdict": fraud["verdict"], "codes": []}
+
+
 def public(decision: Decision) -> dict[str, Any]:
     """A decision as it is answered."""
     return {name: value for name, value in decision.items() if name != "brand"}

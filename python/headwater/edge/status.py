@@ -40,7 +40,11 @@ async def get_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
     if found["status"] == PENDING:
         found = decide.undecided(text, found["brand"])
     if key.partner is not None:
-        found = {**found, "credits": _credits_of(found, key.partner)}
+        found = {
+            **found,
+            "credits": _credits_of(found, key.partner),
+            "fraud": decide.fraud_for_partners(found["fraud"]),
+        }
     return json_answer({**decide.public(found), "warnings": []})
 
 

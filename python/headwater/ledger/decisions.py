@@ -10,9 +10,13 @@ import sqlalchemy as sa
 from headwater import ids, limits
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import conversions, credit_shares
+from headwater.model import fraud
 
 Credit = tuple[int, bytes | None, int]
 """Partner number, click id (None: a promo code's use), share in parts per million."""
+
+Scored = tuple[str, int, bytes]
+"""Verdict, score, and the bytes of what was found."""
 
 _COLUMNS: Final = (
     conversions.c.conversion_id,
@@ -20,6 +24,9 @@ _COLUMNS: Final = (
     conversions.c.accept_ms,
     conversions.c.status,
     conversions.c.reason,
+    conversions.c.verdict,
+    conversions.c.score,
+    conversions.c.fraud,
 )
 
 
@@ -29,12 +36,14 @@ def decision(
     status: str,
     reason: str | None,
     credits_given: Iterable[Sequence[Any]],
+    scored: Scored,
 ) -> dict[str, Any]:
     """The map that is stored in Redis, published to the waiting edge, and answered from.
 
     `credits_given` are (partner number, click id, share_ppm) rows. Ids are texts, but `brand`,
-    which never leaves the deployment, is a number.
+    which never leaves the deployment, is a number. What is only in shadow is not told.
     """
+    verdict, score, findings = scored
     return {
         "conversion_id": ids.event_text("cnv", conversion_id),
         "status": status,
@@ -47,7 +56,7 @@ def decision(
             }
             for partner, click_id, share_ppm in credits_given
         ],
-        "fraud": {"score": 0, "verdict": "accept", "codes": []},
+        "fraud": {"score": score, "verdict": verdict, "codes": fraud.codes(findings)},
         "actions": [],
         "pixels": [],
         "brand": brand,
@@ -93,7 +102,14 @@ def _decisions(
 ) -> list[dict[str, Any]]:
     given = credits_of(connection, [row.conversion_id for row in rows])
     return [
-        decision(row.conversion_id, row.brand, row.status, row.reason, given[row.conversion_id])
+        decision(
+            row.conversion_id,
+            row.brand,
+            row.status,
+            row.reason,
+            given[row.conversion_id],
+            (row.verdict, row.score, row.fraud),
+        )
         for row in rows
     ]
 

@@ -1,15 +1,10 @@
-"""Enrolments and links, and changes of one object that are told for many others.
-
-A partner's status decides over all its enrolments, a program's destination over all links that
-have none of their own. Such a change is noted in `config_spreads` in the transaction that makes
-it, and carried to the others a bounded number of rows a transaction; whoever finds the note later,
-after a crash, goes on from where it stands.
-"""
+"""Enrolments and links."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -32,21 +27,18 @@ from headwater.ledger.objects import (
     taken,
     update,
 )
-from headwater.ledger.outbox import announce, newest_revision, take_revisions
-from headwater.ledger.schema import (
-    config_spreads,
-    domains,
-    enrolments,
-    links,
-    partners,
-    programs,
-)
+from headwater.ledger.outbox import Change, announce, take_revisions
+from headwater.ledger.schema import domains, enrolments, links, partners, programs
+from headwater.ledger.values import Identify
+from headwater.model.records import Identifiers
 
-# Each object of a step takes two rows, its own and the outbox's; the note and the counter two.
-_STEP_OBJECTS: Final = (limits.TRANSACTION_ROWS_MAX - 2) // 2
 _CODE_CHARACTERS: Final = 7
 # 32 ** 7 codes: ten collisions in a row mean a broken source of randomness.
 _CODE_TRIES: Final = 10
+
+
+Rewrite = Callable[[dict[str, Any]], dict[str, Any]]
+"""New fraud rules of those there are. Raises RequestRefused when they do not hold together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +50,7 @@ class LinkRequest:
     destination_url: str | None = None
     utm: Mapping[str, str] | None = None
     expires_ms: int | None = None
+    honeypot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +70,12 @@ def enrol(
     program: Reference,
     partner: Reference,
     status: str | None,
+    *,
+    identify: Identify,
+    fraud: Rewrite | None = None,
 ) -> Enrolled | None:
-    """Enrol a partner in a program, or find it enrolled; `status` None keeps what is.
+    """Enrol a partner in a program, or find it enrolled; `status` None keeps what is, and so does
+    `fraud`, which else makes the fraud rules of those there are.
 
     The default link is made in the same transaction. None when program or partner is unknown.
     """
@@ -89,17 +86,71 @@ def enrol(
         if program_row is None or partner_row is None:
             return None
         row = _enrolment(connection, program_row["id"], partner_row["id"])
-        if row is None:
-            return _enrol(connection, origin, revision, program_row, partner_row, status)
-        kept = Saved(row, created=False, revision=row["revision"])
-        if status is not None and status != row["status"]:
-            row = update(connection, enrolments, row, revision, {"status": status})
-            change = values.enrolment_change(row, program_row["brand_id"], partner_row["status"])
-            kept = saved(connection, revision, row, change, created=False)
-        link = find(connection, links, row["default_link"])
-        if link is None:
-            raise AssertionError("an enrolment has a default link")
-        return Enrolled(kept, link)
+        identity = identify(program_row["brand_id"], partner_row["email"])
+        if row is not None:
+            return _changed(
+                connection,
+                revision,
+                row,
+                _columns(row, status, fraud),
+                partial(
+                    values.enrolment_change,
+                    brand=program_row["brand_id"],
+                    partner=partner_row,
+                    identity=identity,
+                ),
+            )
+        rules = {} if fraud is None else fraud({})
+        columns = {"status": status or values.ACTIVE, "fraud": rules}
+        return _enrol(connection, origin, revision, program_row, partner_row, columns, identity)
+
+
+def change_enrolment(
+    ledger: Ledger,
+    program: Reference,
+    partner: Reference,
+    status: str | None,
+    *,
+    identify: Identify,
+    fraud: Rewrite | None = None,
+) -> Enrolled | None:
+    """As `enrol`, of a partner that is enrolled; None also when it is not."""
+    with ledger.read() as connection:
+        program_row = find(connection, programs, program)
+        partner_row = find(connection, partners, partner)
+        if program_row is None or partner_row is None:
+            return None
+        # An enrolment is never deleted: it is there afterwards too.
+        if _enrolment(connection, program_row["id"], partner_row["id"]) is None:
+            return None
+    numbers = (program_row["id"], partner_row["id"])
+    return enrol(ledger, Origin(), *numbers, status, identify=identify, fraud=fraud)
+
+
+def _columns(row: dict[str, Any], status: str | None, fraud: Rewrite | None) -> dict[str, Any]:
+    """The columns of an enrolment that are to change."""
+    wanted = {
+        "status": status or row["status"],
+        "fraud": row["fraud"] if fraud is None else fraud(row["fraud"]),
+    }
+    return {name: value for name, value in wanted.items() if value != row[name]}
+
+
+def _changed(
+    connection: sa.Connection,
+    revision: int,
+    row: dict[str, Any],
+    columns: dict[str, Any],
+    change: Callable[[dict[str, Any]], Change],
+) -> Enrolled:
+    kept = Saved(row, created=False, revision=row["revision"])
+    if columns:
+        row = update(connection, enrolments, row, revision, columns)
+        kept = saved(connection, revision, row, change(row), created=False)
+    link = find(connection, links, row["default_link"])
+    if link is None:
+        raise AssertionError("an enrolment has a default link")
+    return Enrolled(kept, link)
 
 
 def _enrol(
@@ -108,7 +159,8 @@ def _enrol(
     revision: int,
     program: dict[str, Any],
     partner: dict[str, Any],
-    status: str | None,
+    columns: dict[str, Any],
+    identity: Identifiers,
 ) -> Enrolled:
     within = enrolments.c.program_id == program["id"]
     if origin.external_id is not None and find(connection, enrolments, origin.external_id, within):
@@ -118,7 +170,7 @@ def _enrol(
         "program_id": program["id"],
         "partner_id": partner["id"],
         "default_link": link["id"],
-        "status": status or values.ACTIVE,
+        **columns,
     }
     row = insert(connection, enrolments, revision + 1, origin, columns)
     brand = program["brand_id"]
@@ -127,7 +179,7 @@ def _enrol(
         revision,
         [
             values.link_change(link, brand),
-            values.enrolment_change(row, brand, partner["status"]),
+            values.enrolment_change(row, brand, partner, identity),
         ],
     )
     return Enrolled(Saved(row, created=True, revision=revision + 1), link)
@@ -186,7 +238,7 @@ def change_link(
     columns: Mapping[str, Any],
     check: Callable[[Mapping[str, Any]], None],
 ) -> Saved | None:
-    """Set destination_url, utm, expires_ms or status of a link; None when there is none."""
+    """Set destination_url, utm, expires_ms, honeypot or status of a link; None: no such link."""
     with ledger.write() as connection:
         revision = take_revisions(connection)
         row = find(connection, links, reference)
@@ -224,6 +276,7 @@ def _insert_link(
         "utm": utm,
         "url": _fitting(with_utm(request.destination_url or program["destination_url"], utm)),
         "expires_ms": request.expires_ms,
+        "honeypot": request.honeypot,
     }
     columns["code_key"] = columns["code"].lower()
     return insert(connection, links, revision, origin, columns)
@@ -264,138 +317,3 @@ def _free_code(connection: sa.Connection, host: str, wanted: str | None) -> str:
     if wanted:
         raise refused_field("code", "conflict", "another link of this domain has this code")
     raise RequestRefused("internal_error", "no free link code was found")
-
-
-# ---- Changes that concern many -------------------------------------------------------------
-
-
-def change_partner(
-    ledger: Ledger, reference: Reference, columns: Mapping[str, Any]
-) -> Saved | None:
-    """Set columns of a partner; a new status is told for all its enrolments. None: no partner."""
-    with ledger.write() as connection:
-        revision = take_revisions(connection)
-        before = find(connection, partners, reference)
-        if before is None:
-            return None
-        row = update(connection, partners, before, revision, columns)
-        result = saved(connection, revision, row, values.partner_change(row), created=False)
-        concerns_many = row["status"] != before["status"]
-        if concerns_many:
-            _note_spread(connection, "partner", row["id"])
-    return _carried(ledger, "partner", result) if concerns_many else result
-
-
-def change_program(
-    ledger: Ledger, reference: Reference, columns: Mapping[str, Any]
-) -> Saved | None:
-    """Set columns of a program; `attribution` sets those of its members that are given. A new
-    destination is told for the links that have none of their own. None: no such program.
-    """
-    with ledger.write() as connection:
-        revision = take_revisions(connection)
-        before = find(connection, programs, reference)
-        if before is None:
-            return None
-        if "attribution" in columns:
-            merged = {**before["attribution"], **columns["attribution"]}
-            columns = {**columns, "attribution": merged}
-        row = update(connection, programs, before, revision, columns)
-        result = saved(connection, revision, row, values.program_change(row), created=False)
-        concerns_many = row["destination_url"] != before["destination_url"]
-        if concerns_many:
-            _note_spread(connection, "program", row["id"])
-    return _carried(ledger, "program", result) if concerns_many else result
-
-
-def _carried(ledger: Ledger, kind: str, result: Saved) -> Saved:
-    """Carry the object's change to the end, together with whoever else does."""
-    while spread_step(ledger, kind, result.row["id"]):
-        pass
-    return Saved(result.row, created=False, revision=newest_revision(ledger))
-
-
-def _note_spread(connection: sa.Connection, kind: str, number: int) -> None:
-    key = {"object": kind, "number": number}
-    again = connection.execute(
-        sa.update(config_spreads)
-        .filter_by(**key)
-        .values(after=0, serial=config_spreads.c.serial + 1)
-    )
-    if not again.rowcount:
-        connection.execute(sa.insert(config_spreads).values(**key, after=0, serial=1))
-
-
-def unfinished_spreads(ledger: Ledger) -> list[tuple[str, int]]:
-    """Changes whose carrying somebody began and has not finished."""
-    with ledger.read() as connection:
-        rows = connection.execute(
-            sa.select(config_spreads.c.object, config_spreads.c.number).limit(
-                limits.RECOVERY_ROWS_MAX
-            )
-        )
-        return [(row.object, row.number) for row in rows]
-
-
-def spread_step(ledger: Ledger, kind: str, number: int) -> bool:
-    """Carry one object's change to the next of those it concerns, in one transaction.
-
-    False when that was the last of them, or nothing was left to do.
-    """
-    key = {"object": kind, "number": number}
-    with ledger.write() as connection:
-        first = take_revisions(connection, _STEP_OBJECTS)
-        after = connection.scalar(sa.select(config_spreads.c.after).filter_by(**key))
-        if after is None:
-            return False
-        step = _partner_step if kind == "partner" else _program_step
-        last, count = step(connection, first, number, after)
-        unfinished = count == _STEP_OBJECTS
-        if unfinished:
-            connection.execute(sa.update(config_spreads).filter_by(**key).values(after=last))
-        else:
-            connection.execute(sa.delete(config_spreads).filter_by(**key))
-        return unfinished
-
-
-def _partner_step(
-    connection: sa.Connection, first: int, number: int, after: int
-) -> tuple[int, int]:
-    rows = connection.execute(
-        sa.select(enrolments, programs.c.brand_id, partners.c.status.label("partner_status"))
-        .join(programs, programs.c.id == enrolments.c.program_id)
-        .join(partners, partners.c.id == enrolments.c.partner_id)
-        .where(enrolments.c.partner_id == number, enrolments.c.id > after)
-        .order_by(enrolments.c.id)
-        .limit(_STEP_OBJECTS)
-    ).mappings()
-    changes, last = [], after
-    for revision, row in enumerate([dict(each) for each in rows], first):
-        update(connection, enrolments, row, revision, {})
-        changes.append(values.enrolment_change(row, row["brand_id"], row["partner_status"]))
-        last = row["id"]
-    announce(connection, first, changes)
-    return last, len(changes)
-
-
-def _program_step(
-    connection: sa.Connection, first: int, number: int, after: int
-) -> tuple[int, int]:
-    rows = connection.execute(
-        sa.select(
-            links, programs.c.brand_id, programs.c.destination_url.label("program_destination")
-        )
-        .join(programs, programs.c.id == links.c.program_id)
-        .where(links.c.program_id == number, links.c.id > after)
-        .where(links.c.destination_url.is_(None))
-        .order_by(links.c.id)
-        .limit(_STEP_OBJECTS)
-    ).mappings()
-    changes, last = [], after
-    for revision, row in enumerate([dict(each) for each in rows], first):
-        url = with_utm(row["program_destination"], row["utm"])
-        changed = update(connection, links, row, revision, {"url": url})
-        changes.append(values.link_change(changed, row["brand_id"]))
-        last = row["id"]
-    announce(connection, first, changes)
-    return last, len(changes)

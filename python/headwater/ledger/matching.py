@@ -48,6 +48,7 @@ from headwater.ledger.ownership import (
     release,
     renew,
 )
+from headwater.ledger.revisions import write_revisions
 from headwater.ledger.schema import (
     clicks,
     config_outbox,
@@ -184,6 +185,8 @@ def _insert_outcomes(
             if inserted != len(rows):
                 fields = {"table": table.name, "count": len(rows) - inserted}
                 log.warning("events were in the ledger before", extra={"fields": fields})
+    if batch.outcomes.get("decision_revised"):
+        write_revisions(connection, batch.outcomes["decision_revised"])
     if batch.outcomes.get("late_evidence"):
         _insert_late_evidence(ledger, connection, batch.outcomes["late_evidence"])
     if batch.outcomes.get("erasures"):

@@ -15,6 +15,7 @@ import msgpack
 import sqlalchemy as sa
 
 from headwater import clock, ids, limits
+from headwater.errors import RequestRefused
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import brands, config_outbox, counters
 from headwater.model.records import ControlBody, Kind, Record, Source, Trust, encode
@@ -35,6 +36,8 @@ class Change:
     for_edges: bool = True
     is_deleted: bool = False
     """The engine is told that the object is gone, and no control."""
+    partition: int | None = None
+    """The lane, of what every lane is told; None: the brand's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,10 @@ def _newest(connection: sa.Connection) -> int:
 
 
 def announce(connection: sa.Connection, first_revision: int, changes: Sequence[Change]) -> None:
-    """Write the outbox rows of `changes` under revisions from `first_revision` on."""
+    """Write the outbox rows of `changes` under revisions from `first_revision` on.
+
+    Raises RequestRefused when an object is too large for a record of the log.
+    """
     if not changes:
         return
     now_ms = clock.now_ms()
@@ -99,10 +105,10 @@ def announce(connection: sa.Connection, first_revision: int, changes: Sequence[C
             {
                 "revision": revision,
                 "brand": change.brand,
-                "partition": lanes[change.brand],
+                "partition": lanes[change.brand] if change.partition is None else change.partition,
                 "object": change.object,
                 "number": change.number,
-                "control": encode(control),
+                "control": _fitting(encode(control)),
                 "value": None if change.value is None else msgpack.packb(change.value),
                 "for_edges": change.for_edges,
                 "created_ms": now_ms,
@@ -111,6 +117,14 @@ def announce(connection: sa.Connection, first_revision: int, changes: Sequence[C
             }
         )
     connection.execute(sa.insert(config_outbox), rows)
+
+
+def _fitting(record: bytes) -> bytes:
+    if len(record) > limits.RECORD_BYTES_MAX:
+        raise RequestRefused(
+            "too_many_values", f"the object takes more than {limits.RECORD_BYTES_MAX} bytes"
+        )
+    return record
 
 
 def append_record(connection: sa.Connection, revision: int, kind: str, record: Record) -> None:

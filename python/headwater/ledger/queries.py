@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from headwater import limits
+from headwater import ids, limits
 from headwater.ledger import values
 from headwater.ledger.decisions import credits_of
 from headwater.ledger.engine import Ledger
@@ -127,17 +128,71 @@ def click_row(ledger: Ledger, click_id: bytes) -> Row | None:
         return None if row is None else dict(row)
 
 
+@dataclass(frozen=True, slots=True)
+class ClickFilter:
+    """Which clicks of a list: accepted from `since_ms` on and before `until_ms`."""
+
+    program: int | None = None
+    partner: int | None = None
+    verdict: str | None = None
+    counted: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def range(self, before: bytes | None) -> list[sa.ColumnElement[bool]]:
+        """What an index serves."""
+        columns = clicks.c
+        found = []
+        if self.program is not None:
+            found.append(columns.program == self.program)
+        if self.since_ms is not None:
+            found.append(columns.click_id >= ids.first_event_id(self.since_ms))
+        ends = [] if before is None else [before]
+        if self.until_ms is not None:
+            ends.append(ids.first_event_id(self.until_ms))
+        if ends:
+            # One upper bound: of two the index would be searched by the first.
+            found.append(columns.click_id < min(ends))
+        return found
+
+    def others(self) -> list[sa.ColumnElement[bool]]:
+        """What has to be looked at click by click."""
+        wanted = {"partner": self.partner, "verdict": self.verdict, "counted": self.counted}
+        return [clicks.c[name] == value for name, value in wanted.items() if value is not None]
+
+
 def click_page(
-    ledger: Ledger, program: int | None, *, before: bytes | None, count: int
-) -> list[Row]:
-    """Clicks with ids below `before`, the newest first, of one program if named."""
-    statement = sa.select(clicks).order_by(clicks.c.click_id.desc()).limit(count)
-    if program is not None:
-        statement = statement.where(clicks.c.program == program)
-    if before is not None:
-        statement = statement.where(clicks.c.click_id < before)
+    ledger: Ledger,
+    wanted: ClickFilter,
+    *,
+    before: bytes | None,
+    count: int,
+    scan: int = limits.CLICK_PAGE_SCAN_ROWS_MAX,
+) -> tuple[list[Row], bytes | None]:
+    """Up to `count` clicks with ids below `before`, the newest first, and the id to go on below;
+    None at the end. Of `scan` clicks looked at without `count` hits there may be fewer.
+    """
+    looked = (
+        sa.select(clicks.c.click_id)
+        .where(*wanted.range(before))
+        .order_by(clicks.c.click_id.desc())
+        .limit(scan)
+    )
+    statement = sa.select(clicks).where(*wanted.range(before))
+    if wanted.others():
+        statement = sa.select(clicks).where(clicks.c.click_id.in_(looked), *wanted.others())
+    statement = statement.order_by(clicks.c.click_id.desc()).limit(count + 1)
     with ledger.read() as connection:
-        return [dict(row) for row in connection.execute(statement).mappings()]
+        rows = [dict(row) for row in connection.execute(statement).mappings()]
+        if len(rows) > count:
+            return rows[:count], rows[count - 1]["click_id"]
+        if not wanted.others():
+            return rows, None
+        part = looked.subquery()
+        number, last = connection.execute(
+            sa.select(sa.func.count(), sa.func.min(part.c.click_id))
+        ).one()
+        return rows, last if number == scan else None
 
 
 CONVERSION = (

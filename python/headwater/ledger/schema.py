@@ -1,8 +1,6 @@
 """The tables. Times are integer milliseconds, money integer minor units, ids of events 16 bytes.
 
-Columns of the event tables are the engine's outcome rows, in their order. Event tables are
-clustered by event id: click ids are ordered by time, so inserts append. They hold no foreign keys:
-an event may be committed before the object it names, and objects are never deleted.
+Here: configuration, ownership, files. The events' are in `event_tables`, and named here too.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Index,
-    Integer,
     Table,
     UniqueConstraint,
     text,
@@ -29,6 +26,54 @@ from headwater.ledger.columns import (
     reference,
     string,
 )
+from headwater.ledger.event_tables import (
+    click_revisions,
+    clicks,
+    conversion_reports,
+    conversions,
+    credit_shares,
+    erased_identifiers,
+    erasures,
+    late_evidence,
+    observations,
+    others,
+    rejections,
+)
+
+__all__ = [
+    "EVENT_TABLES",
+    "SCHEMA_VERSION",
+    "archive_segments",
+    "brands",
+    "click_revisions",
+    "clicks",
+    "config_outbox",
+    "config_spreads",
+    "conversion_reports",
+    "conversions",
+    "counters",
+    "credit_shares",
+    "domains",
+    "enrolments",
+    "erased_identifiers",
+    "erasure_requests",
+    "erasures",
+    "event_types",
+    "keys",
+    "late_evidence",
+    "links",
+    "network_rules",
+    "observations",
+    "others",
+    "panics",
+    "partitions",
+    "partners",
+    "programs",
+    "promo_codes",
+    "quarantine",
+    "rejections",
+    "snapshots",
+]
 
 SCHEMA_VERSION = "0001"
 """The newest revision in `migrations`."""
@@ -64,6 +109,8 @@ programs = Table(
     string("default_country", nullable=True),
     Column("methods", JSON(none_as_null=True), nullable=True),
     Column("aliases", JSON, nullable=False),
+    # What the program says of fraud rules; `{}`: nothing.
+    Column("fraud", JSON, nullable=False),
     *object_columns(),
     UniqueConstraint("brand_id", "external_id"),
 )
@@ -97,6 +144,8 @@ enrolments = Table(
     reference("partner_id", "partners", index=True),
     # Without a foreign key: the link names the enrolment's program and partner, not the reverse.
     integer("default_link"),
+    # What is said of fraud rules for this partner in the program; `{}`: nothing.
+    Column("fraud", JSON, nullable=False),
     *object_columns(),
     UniqueConstraint("program_id", "partner_id"),
     UniqueConstraint("program_id", "external_id"),
@@ -125,6 +174,8 @@ links = Table(
     Column("utm", JSON, nullable=False),
     string("url"),
     integer("expires_ms", nullable=True),
+    # Nobody who sees the page can follow it.
+    Column("honeypot", Boolean, nullable=False),
     *object_columns(),
     UniqueConstraint("host", "code_key"),
     UniqueConstraint("program_id", "external_id"),
@@ -161,6 +212,16 @@ keys = Table(
     *object_columns(),
     UniqueConstraint("external_id"),
 )
+network_rules = Table(
+    "network_rules",
+    metadata,
+    Column("id", ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("fraud", JSON, nullable=False),
+    integer("revision"),
+    integer("updated_ms"),
+)
+"""The fraud rules of the whole deployment: one row, or none while nothing was ever said."""
+
 counters = Table(
     "counters",
     metadata,
@@ -293,176 +354,9 @@ panics = Table(
 )
 """How often a frame has ended the engine."""
 
-# ---- Events --------------------------------------------------------------------------------
-
-clicks = Table(
-    "clicks",
-    metadata,
-    binary("click_id", primary_key=True),
-    integer("brand"),
-    integer("program"),
-    integer("partner"),
-    integer("link"),
-    integer("accept_ms"),
-    integer("touch_ms"),
-    integer("trust"),
-    integer("source"),
-    integer("flags"),
-    string("verdict"),
-    string("counted"),
-    integer("is_unique"),
-    integer("score"),
-    integer("raw_ppm"),
-    binary("fraud"),
-    binary("record"),
-    # Costs one microsecond a click, and spares lists of a program a scan of all clicks.
-    Index("ix_clicks_program", "program", "click_id"),
-    sqlite_with_rowid=False,
-)
-observations = Table(
-    "observations",
-    metadata,
-    binary("event_id", primary_key=True),
-    integer("kind"),
-    integer("brand"),
-    integer("program"),
-    integer("accept_ms"),
-    integer("trust"),
-    integer("source"),
-    binary("record"),
-    sqlite_with_rowid=False,
-)
-conversions = Table(
-    "conversions",
-    metadata,
-    binary("conversion_id", primary_key=True),
-    integer("brand"),
-    integer("program"),
-    integer("event_type"),
-    string("order_id", nullable=True),
-    string("line"),
-    integer("accept_ms"),
-    integer("occurred_ms"),
-    string("status"),
-    string("reason", nullable=True),
-    integer("amount_minor"),
-    string("currency"),
-    integer("flags"),
-    integer("revision"),
-    binary("explain"),
-    binary("config_hash"),
-    string("verdict"),
-    integer("score"),
-    integer("raw_ppm"),
-    binary("fraud"),
-    binary("record"),
-    Index("ix_conversions_accepted", "accept_ms", "conversion_id"),
-    Index("ix_conversions_program", "program", "accept_ms", "conversion_id"),
-    Index("ix_conversions_order", "order_id"),
-    # Counts of a report are read from it alone; SQLite looks at the status even so.
-    Index(
-        "ix_conversions_unattributed",
-        "program",
-        "accept_ms",
-        "conversion_id",
-        "reason",
-        "status",
-        "flags",
-        sqlite_where=text("status = 'unattributed'"),
-        postgresql_where=text("status = 'unattributed'"),
-    ),
-    sqlite_with_rowid=False,
-)
-credit_shares = Table(
-    "credits",
-    metadata,
-    binary("conversion_id", primary_key=True),
-    Column("ordinal", Integer, primary_key=True, autoincrement=False),
-    integer("partner"),
-    # Null: the use of a promo code, without a click.
-    binary("click_id", nullable=True),
-    integer("share_ppm"),
-    Index("ix_credits_click", "click_id"),
-    sqlite_with_rowid=False,
-)
-conversion_reports = Table(
-    "conversion_reports",
-    metadata,
-    binary("event_id", primary_key=True),
-    binary("conversion_id", index=True),
-    integer("brand"),
-    integer("accept_ms"),
-    integer("trust"),
-    integer("source"),
-    string("outcome"),
-    integer("producer"),
-    binary("record"),
-    sqlite_with_rowid=False,
-)
-rejections = Table(
-    "rejections",
-    metadata,
-    binary("event_id", primary_key=True),
-    integer("brand"),
-    integer("program", nullable=True),
-    integer("accept_ms"),
-    integer("source"),
-    string("reason"),
-    binary("record"),
-    sqlite_with_rowid=False,
-)
-erasures = Table(
-    "erasures",
-    metadata,
-    binary("event_id", primary_key=True),
-    integer("brand"),
-    integer("accept_ms"),
-    string("scope"),
-    Column("dry_run", Boolean, nullable=False),
-    binary("report"),
-    binary("record"),
-    sqlite_with_rowid=False,
-)
-late_evidence = Table(
-    "late_evidence",
-    metadata,
-    binary("event_id", primary_key=True),
-    binary("conversion_id", primary_key=True),
-    integer("brand"),
-    integer("accept_ms"),
-    integer("kind"),
-    json_list("partners"),
-    binary("record"),
-    Index("ix_late_evidence_conversion", "conversion_id", "event_id"),
-    sqlite_with_rowid=False,
-)
-"""Records that came too late for a decision they would have changed, and whom it would have
-credited. One may be too late for several conversions."""
-
-erased_identifiers = Table(
-    "erased_identifiers",
-    metadata,
-    integer("brand", primary_key=True, autoincrement=False),
-    integer("type", primary_key=True, autoincrement=False),
-    binary("digest", primary_key=True),
-    integer("erased_ms"),
-    sqlite_with_rowid=False,
-)
-"""What no explanation of a conversion accepted until then shows any more."""
-
-others = Table(
-    "others",
-    metadata,
-    binary("event_id", primary_key=True),
-    integer("kind"),
-    integer("brand"),
-    integer("accept_ms"),
-    binary("record"),
-    sqlite_with_rowid=False,
-)
-
 EVENT_TABLES = (
     clicks,
+    click_revisions,
     observations,
     conversions,
     credit_shares,

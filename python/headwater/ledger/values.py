@@ -6,13 +6,17 @@ Values hold numbers, texts, lists and None, and are small: a control record fits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headwater.ledger.outbox import Change
 from headwater.model.attribution import control_members
+from headwater.model.records import Identifiers
 
 Row = Mapping[str, Any]
+
+Identify = Callable[[int, str], Identifiers]
+"""The identifiers that a partner's e-mail address has with a brand: none for an empty one."""
 
 ACTIVE = "active"
 PAUSED = "paused"
@@ -32,6 +36,9 @@ def program_change(row: Row) -> Change:
         "currency": row["currency"],
         "timezone": row["timezone"],
         "status": row["status"],
+        "destination_url": row["destination_url"],
+        "deep_link_hosts": row["deep_link_hosts"],
+        "fraud": row["fraud"],
     }
     names = (
         "code",
@@ -75,15 +82,18 @@ def partner_change(row: Row) -> Change:
     return Change("partner", row["id"], 0, control, value)
 
 
-def enrolment_change(row: Row, brand: int, partner_status: str) -> Change:
-    """`status` is the effective one: active while partner and enrolment both are."""
-    both = row["status"] == ACTIVE and partner_status == ACTIVE
-    control = {
+def enrolment_change(row: Row, brand: int, partner: Row, identity: Identifiers) -> Change:
+    """`status` is the effective one: active while partner and enrolment both are. `identity` are
+    the partner's own identifiers as the brand would see them, were it a customer.
+    """
+    both = row["status"] == ACTIVE and partner["status"] == ACTIVE
+    told = {
         "program": row["program_id"],
         "partner": row["partner_id"],
         "status": ACTIVE if both else PAUSED,
     }
-    value = {**control, "default_link": row["default_link"]}
+    control = {**told, "fraud": row["fraud"], "identity": [list(each) for each in identity]}
+    value = {**told, "default_link": row["default_link"]}
     return Change("enrolment", row["id"], brand, control, value)
 
 
@@ -99,6 +109,7 @@ def link_change(row: Row, brand: int) -> Change:
         "domain": row["host"] or None,
         "url": row["url"],
         "expires_ms": row["expires_ms"],
+        "honeypot": row["honeypot"],
     }
     return Change("link", row["id"], brand, control, value)
 

@@ -31,6 +31,8 @@ CLICK_FLAGS, CLICK_VERDICT = 9, 10
 REPORT_EVENT, REPORT_CONVERSION, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 6, 7
 CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
 CONVERSION_CREDITS = 14
+CONVERSION_VERDICT, CONVERSION_SCORE, CONVERSION_FRAUD = 17, 18, 20
+REVISION_VERDICT = 4
 
 
 def decision_of(row: Row) -> dict[str, Any]:
@@ -41,6 +43,7 @@ def decision_of(row: Row) -> dict[str, Any]:
         row[CONVERSION_STATUS],
         row[CONVERSION_REASON],
         row[CONVERSION_CREDITS],
+        (row[CONVERSION_VERDICT], row[CONVERSION_SCORE], row[CONVERSION_FRAUD]),
     )
 
 
@@ -132,6 +135,8 @@ def count(outcomes: Outcomes) -> None:
             metrics.EVENTS_COMMITTED.labels(name).inc(number)
     for verdict, number in verdicts.items():
         metrics.CLICKS.labels(verdict).inc(number)
+    for row in outcomes.get("decision_revised", ()):
+        metrics.CLICK_REVISIONS.labels(row[REVISION_VERDICT]).inc()
     if outcomes["duplicates"]:
         metrics.DUPLICATES.inc(outcomes["duplicates"])
     for row in outcomes["quarantined"]:

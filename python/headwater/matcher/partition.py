@@ -130,6 +130,7 @@ def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]
         "controls",
         "erasures",
         "late_evidence",
+        "decision_revised",
         "others",
         "quarantined",
     ):

@@ -75,6 +75,12 @@ def digested(
     return result
 
 
+def of_email(key: bytes, brand: int, email: str) -> tuple[TypeAndDigest, ...]:
+    """The identifiers that an address has with a brand; none for what no event could carry."""
+    found = digested(key, brand, {"email": email}.get, None, with_email_sha1=True).found
+    return tuple(sorted(found))
+
+
 def click_id(text: str) -> bytes | None:
     """The 16 bytes of a click id, or None when it has not the form of one."""
     try:

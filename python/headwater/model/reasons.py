@@ -91,7 +91,13 @@ REASONS: dict[str, Reason] = {
     "hub": Reason(None, "An identifier has too many neighbors to stand for one visitor."),
     "click_unknown": Reason(None, "No click has this id in this program."),
     "click_evicted": Reason(None, "The click was evicted: the brand is at its live-click bound."),
-    "fraud_rejected": Reason(None, "The clicks found were rejected by fraud scoring."),
+    "fraud_rejected": Reason(
+        None, "The conversion, or every click that was found, was rejected by fraud scoring."
+    ),
+    "filtered": Reason(
+        None, "The click is declared automation: counted gross, and never credited."
+    ),
+    "prefetch": Reason(None, "The browser fetched the link ahead of time, and nobody went there."),
     "consent_denied": Reason(None, "Consent was denied: no identifier but the click id counts."),
     "over_cap": Reason(None, "A cap of the terms is reached."),
     "partner_inactive": Reason(None, "The partner or its enrolment is not active."),

@@ -6,6 +6,7 @@ import resource
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from headwater import clock, limits
 from headwater.config import Config
+from headwater.console import bot_list
 from headwater.edge import list_files
 from headwater.errors import HeadwaterError
 from headwater.journal import redis_server
@@ -168,6 +170,7 @@ def _sizing(settings: Config) -> Iterator[Finding]:
 
 def _lists(settings: Config) -> Iterator[Finding]:
     """Each list, read as an edge reads it."""
+    yield _bot_list(settings)
     absent = []
     for name, paths in settings.lists.items():
         if not paths and name != list_files.DISPOSABLE:
@@ -191,6 +194,21 @@ def _lists(settings: Config) -> Iterator[Finding]:
     if absent:
         seen = f"none of {', '.join(absent)}: what they would tell is not evaluated"
         yield Finding("lists", True, seen)
+
+
+def _bot_list(settings: Config) -> Finding:
+    """The list of crawlers' user agents, read as the console reads it."""
+    part, paths = "list bots", settings.lists_bots
+    try:
+        bots = bot_list.made(bot_list.read(paths))
+        source = f"package {bot_list.PACKAGE} {version(bot_list.PACKAGE)}"
+        if paths:
+            changed_ms = max(int(path.stat().st_mtime * 1000) for path in paths)
+            source = f"{', '.join(map(str, paths))}, changed {_age(changed_ms)} ago"
+    except (HeadwaterError, OSError, ValueError, KeyError) as error:
+        return Finding(part, False, str(error)[:200], "restore the file, or fetch it anew")
+    count = sum(map(len, bots.chunks))
+    return Finding(part, True, f"{source}: {count} patterns, version {bots.version}")
 
 
 def _age(modified_ms: int) -> str:

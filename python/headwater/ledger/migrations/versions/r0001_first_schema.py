@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from headwater.ledger.migrations import first_events
+
 revision = "0001"
 down_revision = None
 
@@ -21,9 +23,9 @@ def upgrade() -> None:
     _promo_codes()
     _configuration_log()
     _ownership()
-    _events()
-    _reports()
-    _erasures()
+    first_events.events()
+    first_events.reports()
+    first_events.erasures()
     op.execute("INSERT INTO counters (name, value) VALUES ('revision', 0)")
 
 
@@ -76,6 +78,7 @@ def _configuration_objects() -> None:
         sa.Column("default_country", sa.String(), nullable=True),
         sa.Column("methods", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("aliases", sa.JSON(), nullable=False),
+        sa.Column("fraud", sa.JSON(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_programs_brand_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_programs")),
@@ -123,6 +126,7 @@ def _configuration_children() -> None:
         sa.Column("program_id", sa.BigInteger(), nullable=False),
         sa.Column("partner_id", sa.BigInteger(), nullable=False),
         sa.Column("default_link", sa.BigInteger(), nullable=False),
+        sa.Column("fraud", sa.JSON(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(
             ["partner_id"], ["partners.id"], name=op.f("fk_enrolments_partner_id")
@@ -152,6 +156,7 @@ def _configuration_children() -> None:
         sa.Column("utm", sa.JSON(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("honeypot", sa.Boolean(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_links_domain_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_links_partner_id")),
@@ -210,6 +215,14 @@ def _promo_codes() -> None:
 
 
 def _configuration_log() -> None:
+    op.create_table(
+        "network_rules",
+        sa.Column("id", ROW_NUMBER, autoincrement=False, nullable=False),
+        sa.Column("fraud", sa.JSON(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_network_rules")),
+    )
     op.create_table(
         "counters",
         sa.Column("name", sa.String(), nullable=False),
@@ -319,191 +332,4 @@ def _ownership() -> None:
         sa.Column("stream_seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("partition", "stream_ms", "stream_seq", name=op.f("pk_panics")),
-    )
-
-
-def _events() -> None:
-    op.create_table(
-        "clicks",
-        sa.Column("click_id", sa.LargeBinary(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("program", sa.BigInteger(), nullable=False),
-        sa.Column("partner", sa.BigInteger(), nullable=False),
-        sa.Column("link", sa.BigInteger(), nullable=False),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("touch_ms", sa.BigInteger(), nullable=False),
-        sa.Column("trust", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.BigInteger(), nullable=False),
-        sa.Column("flags", sa.BigInteger(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("counted", sa.String(), nullable=False),
-        sa.Column("is_unique", sa.BigInteger(), nullable=False),
-        sa.Column("score", sa.BigInteger(), nullable=False),
-        sa.Column("raw_ppm", sa.BigInteger(), nullable=False),
-        sa.Column("fraud", sa.LargeBinary(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("click_id", name=op.f("pk_clicks")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_clicks_program", "clicks", ["program", "click_id"], unique=False)
-    op.create_table(
-        "observations",
-        sa.Column("event_id", sa.LargeBinary(), nullable=False),
-        sa.Column("kind", sa.BigInteger(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("program", sa.BigInteger(), nullable=False),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("trust", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.BigInteger(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_observations")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "conversions",
-        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("program", sa.BigInteger(), nullable=False),
-        sa.Column("event_type", sa.BigInteger(), nullable=False),
-        sa.Column("order_id", sa.String(), nullable=True),
-        sa.Column("line", sa.String(), nullable=False),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("occurred_ms", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
-        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
-        sa.Column("currency", sa.String(), nullable=False),
-        sa.Column("flags", sa.BigInteger(), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("explain", sa.LargeBinary(), nullable=False),
-        sa.Column("config_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("verdict", sa.String(), nullable=False),
-        sa.Column("score", sa.BigInteger(), nullable=False),
-        sa.Column("raw_ppm", sa.BigInteger(), nullable=False),
-        sa.Column("fraud", sa.LargeBinary(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("conversion_id", name=op.f("pk_conversions")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_conversions_accepted", "conversions", ["accept_ms", "conversion_id"], unique=False
-    )
-    op.create_index(
-        "ix_conversions_program",
-        "conversions",
-        ["program", "accept_ms", "conversion_id"],
-        unique=False,
-    )
-    op.create_index("ix_conversions_order", "conversions", ["order_id"], unique=False)
-    op.create_index(
-        "ix_conversions_unattributed",
-        "conversions",
-        ["program", "accept_ms", "conversion_id", "reason", "status", "flags"],
-        unique=False,
-        sqlite_where=sa.text("status = 'unattributed'"),
-        postgresql_where=sa.text("status = 'unattributed'"),
-    )
-
-
-def _reports() -> None:
-    op.create_table(
-        "credits",
-        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
-        sa.Column("ordinal", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("partner", sa.BigInteger(), nullable=False),
-        sa.Column("click_id", sa.LargeBinary(), nullable=True),
-        sa.Column("share_ppm", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("conversion_id", "ordinal", name=op.f("pk_credits")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_credits_click", "credits", ["click_id"], unique=False)
-    op.create_table(
-        "conversion_reports",
-        sa.Column("event_id", sa.LargeBinary(), nullable=False),
-        sa.Column("conversion_id", sa.LargeBinary(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("trust", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.BigInteger(), nullable=False),
-        sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("producer", sa.BigInteger(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_conversion_reports")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        op.f("ix_conversion_reports_conversion_id"),
-        "conversion_reports",
-        ["conversion_id"],
-        unique=False,
-    )
-    op.create_table(
-        "rejections",
-        sa.Column("event_id", sa.LargeBinary(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("program", sa.BigInteger(), nullable=True),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.BigInteger(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_rejections")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "others",
-        sa.Column("event_id", sa.LargeBinary(), nullable=False),
-        sa.Column("kind", sa.BigInteger(), nullable=False),
-        sa.Column("brand", sa.BigInteger(), nullable=False),
-        sa.Column("accept_ms", sa.BigInteger(), nullable=False),
-        sa.Column("record", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_others")),
-        sqlite_with_rowid=False,
-    )
-
-
-def _required(kind: sa.types.TypeEngine[Any], *names: str) -> list[sa.Column[Any]]:
-    return [sa.Column(name, kind, nullable=False) for name in names]
-
-
-def _erasures() -> None:
-    op.create_table(
-        "erasure_requests",
-        *_required(sa.LargeBinary(), "event_id"),
-        *_required(sa.BigInteger(), "brand", "revision", "created_ms"),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_erasure_requests")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_erasure_requests_brand", "erasure_requests", ["brand", "event_id"], unique=False
-    )
-    op.create_table(
-        "erasures",
-        *_required(sa.LargeBinary(), "event_id"),
-        *_required(sa.BigInteger(), "brand", "accept_ms"),
-        *_required(sa.String(), "scope"),
-        *_required(sa.Boolean(), "dry_run"),
-        *_required(sa.LargeBinary(), "report", "record"),
-        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_erasures")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "late_evidence",
-        *_required(sa.LargeBinary(), "event_id", "conversion_id"),
-        *_required(sa.BigInteger(), "brand", "accept_ms", "kind"),
-        *_required(sa.JSON(), "partners"),
-        *_required(sa.LargeBinary(), "record"),
-        sa.PrimaryKeyConstraint("event_id", "conversion_id", name=op.f("pk_late_evidence")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_late_evidence_conversion", "late_evidence", ["conversion_id", "event_id"], unique=False
-    )
-    op.create_table(
-        "erased_identifiers",
-        sa.Column("brand", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("type", sa.BigInteger(), autoincrement=False, nullable=False),
-        *_required(sa.LargeBinary(), "digest"),
-        *_required(sa.BigInteger(), "erased_ms"),
-        sa.PrimaryKeyConstraint("brand", "type", "digest", name=op.f("pk_erased_identifiers")),
-        sqlite_with_rowid=False,
     )
