@@ -58,11 +58,11 @@ def test_a_list_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_the_list_of_crawlers_is_told_and_a_missing_file_is_a_fault(tmp_path: Path) -> None:
-    packaged = of()["list bots"]
+    packaged = found()["list bots"]
     assert packaged.ok
     assert "package crawler-user-agents" in packaged.seen
     (tmp_path / "bots").write_text("# mine\nfoobot\nbarbot\n")
-    named = of(bots=tmp_path / "bots")["list bots"]
+    named = found(bots=tmp_path / "bots")["list bots"]
     assert named.ok
     assert ": 2 patterns, version " in named.seen
-    assert not of(bots=tmp_path / "gone")["list bots"].ok
+    assert not found(bots=tmp_path / "gone")["list bots"].ok
