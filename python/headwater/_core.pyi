@@ -171,8 +171,9 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Sizes of the state: brands, producers, clicks_live, clicks_gone, orders,
-        recent_events, identifiers, programs, enrolments; and, in bytes, clicks_bytes and
-        graph_bytes."""
+        recent_events, identifiers, programs, enrolments; bot_patterns and
+        bot_patterns_skipped, those of the list of crawlers in force; and, in bytes,
+        clicks_bytes and graph_bytes."""
 
     @property
     def position(self) -> tuple[int, int]:

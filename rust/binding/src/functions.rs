@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_engine::fraud::Signal;
 use headwater_engine::identity::digest;
 use headwater_engine::record::{self, fields, Kind, Record};
 use pyo3::prelude::*;
@@ -86,6 +87,46 @@ fn conversion_digest<'py>(
         .map_err(|error| raise(py, &error))
 }
 
+/// A line of the table of signals: number, code, family, stage, hardness, mode, weight, low, high,
+/// unit, window in seconds, meaning.
+type SignalLine = (
+    u64,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    u8,
+    u64,
+    u64,
+    &'static str,
+    u32,
+    &'static str,
+);
+
+/// The table of signals of fraud scoring, in the order of their numbers.
+#[pyfunction]
+fn signals() -> Vec<SignalLine> {
+    let line_of = |signal: &Signal| {
+        let line = signal.line();
+        (
+            *signal as u64,
+            line.code,
+            line.family.code(),
+            line.stage.code(),
+            line.hardness.code(),
+            line.mode.code(),
+            line.weight,
+            line.low,
+            line.high,
+            line.unit.code(),
+            line.window_s,
+            line.meaning,
+        )
+    };
+    Signal::ALL.iter().map(line_of).collect()
+}
+
 /// Adds the functions to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(encode_frame, module)?)?;
@@ -93,5 +134,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(validate_record, module)?)?;
     module.add_function(wrap_pyfunction!(record_fields, module)?)?;
     module.add_function(wrap_pyfunction!(identifier_digest, module)?)?;
-    module.add_function(wrap_pyfunction!(conversion_digest, module)?)
+    module.add_function(wrap_pyfunction!(conversion_digest, module)?)?;
+    module.add_function(wrap_pyfunction!(signals, module)?)
 }

@@ -93,6 +93,80 @@ pub const PROMO_CODES_MAX: usize = 1_000_000;
 /// the terms of their time. Of more changes than that the oldest kept stands for those before.
 pub const FORMER_VERSIONS_MAX: usize = 16;
 
+/// Entries of one list of the configuration of fraud scoring; the rest are not taken. What one
+/// record can hold.
+pub const FRAUD_LIST_MAX: usize = 1024;
+/// Identifiers that are known as a partner's own; the first are taken.
+pub const PARTNER_IDENTIFIERS_MAX: usize = 64;
+/// Rules in force that are kept ready for the next click; at the bound all are made anew.
+pub const RULESETS_READY_MAX: usize = 4096;
+/// Patterns of the list of crawlers; the rest are not taken. Five times what is published.
+pub const BOT_PATTERNS_MAX: usize = 8192;
+/// Bytes of all those patterns; those beyond are not taken.
+pub const BOT_PATTERN_BYTES_MAX: usize = 512 * 1024;
+/// Parts in which the list of crawlers may come.
+pub const BOT_CHUNKS_MAX: u64 = 256;
+/// User agents whose class is kept ready for the next click; a new one takes the place of another.
+pub const AGENTS_READY_MAX: usize = 4096;
+/// Bytes of a user agent that are looked at.
+pub const AGENT_BYTES_MAX: usize = 1024;
+
+/// Clicks of one brand that later evidence may change; of more the oldest are settled. Some
+/// 150 bytes each.
+pub const FRAUD_PENDING_MAX: usize = 1_000_000;
+/// How long a click stays one of them: until a frame that is late may come no more for the day on
+/// which it happened, and counters of that day have been compared once more.
+pub const FRAUD_PENDING_AGE_MS: u64 = 2 * DAY_MS + 4 * HOUR_MS;
+/// How long after a day its counters are compared once more: nothing late comes for it then.
+pub const FRAUD_CLOSE_AFTER_MS: u64 = SPOOL_AGE_MAX_MS + 2 * HOUR_MS;
+/// How long before it was accepted a click may have happened, for counters; an earlier one, which
+/// only a server can claim, counts as that.
+pub const FRAUD_CLAIM_AGE_MAX_MS: u64 = HOUR_MS;
+/// Counters of one brand, 42 bytes each. At the bound the oldest goes that was not counted in since
+/// it was last asked to: what it counted begins anew.
+pub const FRAUD_TALLIES_MAX: usize = 4_000_000;
+/// Clicks of one brand whose findings are kept; of more those noted first are forgotten, and their
+/// conversions inherit nothing.
+pub const FRAUD_FINDINGS_MAX: usize = 2_000_000;
+/// Counters of one day that are compared once more when it is over; of further ones the last
+/// comparison stands.
+pub const FRAUD_CLOSING_MAX: usize = 65_536;
+/// Clicks that are scored again in one event; the rest wait for the next.
+pub const FRAUD_RESCORED_MAX: usize = 256;
+/// Stretches of clicks that wait to be scored again; of more the oldest keep their scores.
+pub const FRAUD_WORK_MAX: usize = 65_536;
+/// Clicks of one client that are looked at before, and after, one of them.
+pub const CLIENT_STEPS_MAX: usize = 32;
+/// Clicks of one client that a late one is moved past to its place; one that belongs further back
+/// is by itself.
+pub const CLIENT_WALK_MAX: usize = 256;
+/// Equal gaps in a row that are told apart.
+pub const CADENCE_GAPS_MAX: u64 = 16;
+
+/// Epochs of a source's counts, each as long as their half-life. What is older than them weighs less
+/// than a sixteenth and is let go.
+pub const SOURCE_EPOCHS: usize = 4;
+/// Sources of clicks, partners and programs of one brand that are counted. The one whose last click
+/// is the oldest is let go, and begins anew.
+pub const SOURCES_MAX: usize = 65_536;
+/// Sources of one partner in one program, so that a partner with a sub id of its own for each click
+/// takes nobody's place. The one whose last click is the oldest is let go.
+pub const SOURCE_SUBS_MAX: usize = 256;
+/// Newest clicks of a source that are scored again when what is known of it changes; the others
+/// keep their scores.
+pub const SOURCE_RECENT_MAX: usize = 256;
+/// Sets of conversions of one brand that have something in common, of some days. The oldest is let
+/// go; what comes later is not compared with it.
+pub const REPEATS_MAX: usize = 1_000_000;
+/// Conversions of such a set that are known by their ids, and decided again when the set grows; of
+/// more the number alone is known.
+pub const REPEAT_CONVERSIONS_MAX: usize = 64;
+/// Orders of the last month that are remembered by the clicks they rest on, so that they are
+/// decided again when a click's verdict changes. The oldest is let go first and keeps its decision.
+pub const RESTING_ORDERS_MAX: usize = 1_000_000;
+/// How long after it was accepted an order is decided again because of a click's verdict.
+pub const RESTING_AGE_MAX_MS: u64 = 31 * DAY_MS;
+
 /// Live neighbours an identifier may have; with one more it is a hub, neither read nor crossed.
 pub const NEIGHBOURS_MAX: usize = 48;
 /// Clicks kept at one identifier; the newest are kept.
@@ -166,6 +240,12 @@ pub struct Limits {
     pub enrolments_max: usize,
     /// See [`PROMO_CODES_MAX`].
     pub promo_codes_max: usize,
+    /// See [`FRAUD_PENDING_MAX`].
+    pub fraud_pending_max: usize,
+    /// See [`FRAUD_TALLIES_MAX`].
+    pub fraud_tallies_max: usize,
+    /// See [`FRAUD_FINDINGS_MAX`].
+    pub fraud_findings_max: usize,
 }
 
 impl Default for Limits {
@@ -181,6 +261,9 @@ impl Default for Limits {
             programs_max: PROGRAMS_MAX,
             enrolments_max: ENROLMENTS_MAX,
             promo_codes_max: PROMO_CODES_MAX,
+            fraud_pending_max: FRAUD_PENDING_MAX,
+            fraud_tallies_max: FRAUD_TALLIES_MAX,
+            fraud_findings_max: FRAUD_FINDINGS_MAX,
         }
     }
 }

@@ -33,7 +33,8 @@ fn add_click(brand: &mut Brand, load: &Workload, number: usize, limits: &Limits)
     let (on, touch_ms) = load.clicks[number];
     let id = click_id(touch_ms, number);
     let partner = 1 + number as u64 % 50;
-    let click = Click { id, program: 1, partner, touch_ms, accept_ms: touch_ms, flags: 0 };
+    let click =
+        Click { id, program: 1, partner, touch_ms, accept_ms: touch_ms, ..Click::default() };
     let own = load.keys[on as usize];
     let alone = [own].into_iter();
     brand.observe(&Observation::new(id, touch_ms, touch_ms, Trust::Server, alone));

@@ -71,7 +71,8 @@ fn add_clicks(brand: &mut Brand, count: usize, limits: &Limits) -> (f64, String)
         let own = visitor(number / 4);
         let alone = [own].into_iter();
         brand.observe(&Observation::new(id, touch_ms, touch_ms, Trust::Server, alone));
-        let click = Click { id, program: 1, partner: 1, touch_ms, accept_ms: touch_ms, flags: 0 };
+        let click =
+            Click { id, program: 1, partner: 1, touch_ms, accept_ms: touch_ms, ..Click::default() };
         brand.add_click(&click, Trust::Server, Some(&own), touch_ms, limits);
     });
     (micros(most), rate(count, all))

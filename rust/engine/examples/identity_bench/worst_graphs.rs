@@ -36,8 +36,14 @@ impl Builder {
             self.clicks += 1;
             let touch_ms = START_MS + self.clicks as u64;
             let id = click_id(touch_ms, self.clicks);
-            let click =
-                Click { id, program: 1, partner: 1, touch_ms, accept_ms: touch_ms, flags: 0 };
+            let click = Click {
+                id,
+                program: 1,
+                partner: 1,
+                touch_ms,
+                accept_ms: touch_ms,
+                ..Click::default()
+            };
             let under = Some(&own);
             self.brand.add_click(&click, Trust::Server, under, touch_ms, &Limits::default());
         }

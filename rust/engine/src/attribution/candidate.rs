@@ -23,6 +23,12 @@ pub enum CandidateOutcome {
     OutrankedByNamedClick,
     /// Only browsers' evidence leads to it, and servers' evidence gave the credit.
     BrowserEvidence,
+    /// It is declared automation.
+    Filtered,
+    /// It is not genuine.
+    FraudRejected,
+    /// A browser fetched it ahead of time, and nobody is known to have gone there.
+    Prefetch,
     /// Its partner is no longer in the program.
     PartnerInactive,
     /// It was accepted after the conversion was.
@@ -46,6 +52,9 @@ impl CandidateOutcome {
             Self::OutrankedByClass => "outranked_by_class",
             Self::OutrankedByNamedClick => "outranked_by_named_click",
             Self::BrowserEvidence => "browser_evidence",
+            Self::Filtered => "filtered",
+            Self::FraudRejected => "fraud_rejected",
+            Self::Prefetch => "prefetch",
             Self::PartnerInactive => "partner_inactive",
             Self::Late => "late",
             Self::AfterConversion => "after_conversion",

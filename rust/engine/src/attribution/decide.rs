@@ -1,14 +1,20 @@
 //! One attempt at a decision: what is found, what may earn, who has the credit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::award::award;
 use super::candidate::{Candidate, CandidateOutcome, Origin, Verdict};
 use super::rules::{Rules, TouchClass};
 use super::{explain, Credit, Decision, Pass, Reason};
+use crate::fraud::conversion::{self, Credited, Subject};
+use crate::fraud::facts::{Basis, Counting};
+use crate::fraud::score::{combine, encode};
+use crate::fraud::sources::SourceKey;
+use crate::fraud::{self, Counted, Findings, Ruleset, Scored};
 use crate::identity::graph::{Moment, Resolution};
 use crate::identity::{Identifier, IdentifierType};
-use crate::limits::CLAIM_SKEW_MAX_MS;
+use crate::limits::{CLAIM_SKEW_MAX_MS, CREDITS_MAX};
 use crate::record::{flags, Trust};
 use crate::state::brand::{Brand, Gone};
 use crate::state::clicks::Click;
@@ -29,6 +35,8 @@ pub(super) struct Case<'a> {
     /// Who has the credit, the earliest touch first.
     pub(super) credits: Vec<Credit>,
     promo_codes: Vec<&'a PromoCode>,
+    /// Whether a click was refused because it came after the start of the checkout.
+    is_injected: bool,
     named_unknown: bool,
     evicted: bool,
     expired: bool,
@@ -49,6 +57,7 @@ impl<'a> Case<'a> {
             candidates: Vec::new(),
             credits: Vec::new(),
             promo_codes: Vec::new(),
+            is_injected: false,
             named_unknown: false,
             evicted: false,
             expired: false,
@@ -76,7 +85,7 @@ impl<'a> Case<'a> {
 
     /// The decision. `wider` found what only lesser evidence leads to.
     pub(super) fn finish(
-        self,
+        mut self,
         conversion_id: Id,
         wider: Option<&Case<'_>>,
         work_before: usize,
@@ -92,10 +101,98 @@ impl<'a> Case<'a> {
             &partners,
             config_revision,
         );
+        let (findings, ruleset, scored) = self.score(conversion_id);
+        let basis = self.basis(scored.verdict);
+        let is_by_servers = !self.credits.is_empty() && self.pass.reports == Trust::Server;
+        let is_rejected = !self.credits.is_empty() && scored.verdict >= fraud::Verdict::Reject;
+        if is_rejected {
+            self.reject();
+        }
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
-        let is_by_servers = !self.credits.is_empty() && self.pass.reports == Trust::Server;
-        Decision { credits: self.credits, reason, is_by_servers, work, explain, config_hash }
+        let fraud = encode(&scored, &findings, &ruleset, None, None);
+        let credits = self.credits;
+        Decision {
+            credits,
+            reason,
+            is_by_servers,
+            work,
+            explain,
+            config_hash,
+            is_rejected,
+            scored,
+            fraud,
+            basis,
+        }
+    }
+
+    /// What is to be said of the conversion, given who has the credit.
+    fn score(&self, conversion_id: Id) -> (Findings, Arc<Ruleset>, Scored) {
+        let members: Vec<Identifier> = self.resolution.members.iter().map(|m| m.key).collect();
+        let (findings, rules) = conversion::findings(&Subject {
+            brand: self.brand,
+            conversion_id,
+            order: self.order,
+            reports: self.pass.reports,
+            evidence: self.pass.evidence,
+            known_ms: self.moment.known_ms,
+            credited: &self.credited(),
+            members: &members,
+            is_injected: self.is_injected,
+        });
+        let scored = combine(&findings, &rules);
+        (findings, rules, scored)
+    }
+
+    /// The touches that have the credit, the earliest first.
+    fn credited(&self) -> Vec<Credited> {
+        let has_credit = |c: &&Candidate| c.outcome == CandidateOutcome::Credited;
+        let credited = self.candidates.iter().rev().filter(has_credit).map(|candidate| {
+            let Candidate { click_id, partner, touch_ms, class, share_ppm, .. } = *candidate;
+            Credited { click_id, partner, touch_ms, class, share_ppm }
+        });
+        credited.collect()
+    }
+
+    /// What the decision rests on, for evidence that comes later.
+    fn basis(&self, verdict: fraud::Verdict) -> Basis {
+        let credited = self.credited();
+        let main = conversion::main_of(&credited);
+        let rests = |c: &&Candidate| {
+            matches!(c.outcome, CandidateOutcome::Credited | CandidateOutcome::FraudRejected)
+        };
+        let rests_on = self.candidates.iter().filter(rests).filter_map(|c| c.click_id);
+        let mut clicks: Vec<Id> = rests_on.take(CREDITS_MAX).collect();
+        clicks.sort_unstable();
+        clicks.dedup();
+        let counts = self.order.flags & flags::TEST == 0 && verdict < fraud::Verdict::Reject;
+        Basis {
+            partner: main.map(|credit| credit.partner),
+            clicks,
+            counting: main.filter(|_| counts).and_then(|credit| self.counting(credit)),
+        }
+    }
+
+    /// As what it is counted for the source of its click; a coupon has none.
+    fn counting(&self, credit: &Credited) -> Option<Counting> {
+        let is_click = credit.class != TouchClass::ExclusiveCoupon;
+        let click = self.brand.click(&credit.click_id.filter(|_| is_click)?)?;
+        (click.counted != Counted::Test).then(|| Counting {
+            source: SourceKey::of(&click),
+            touch_ms: click.touch_ms,
+            after_ms: self.order.occurred_ms.checked_sub(click.touch_ms),
+        })
+    }
+
+    /// Takes the credit away from a conversion that is not genuine.
+    fn reject(&mut self) {
+        for candidate in &mut self.candidates {
+            if candidate.outcome == CandidateOutcome::Credited {
+                candidate.outcome = CandidateOutcome::FraudRejected;
+                candidate.share_ppm = 0;
+            }
+        }
+        self.credits.clear();
     }
 
     /// What it cost, about: identifiers met, links cut and touches found.
@@ -129,7 +226,8 @@ impl<'a> Case<'a> {
             return;
         };
         let verdict = if click.program == self.order.program {
-            self.judge(&click, CLAIM_SKEW_MAX_MS)
+            let verdict = self.judge(&click, CLAIM_SKEW_MAX_MS);
+            self.examine(&click, verdict)
         } else {
             Verdict::Out(CandidateOutcome::OtherProgram, 0)
         };
@@ -154,7 +252,7 @@ impl<'a> Case<'a> {
 
     fn consider_reached(&mut self) {
         let named: BTreeSet<Option<Id>> = self.candidates.iter().map(|c| c.click_id).collect();
-        let mut found: BTreeMap<Id, Candidate> = BTreeMap::new();
+        let mut found: BTreeMap<Id, (Click, Origin)> = BTreeMap::new();
         let mut gone = Vec::new();
         for (place, member) in self.resolution.members.iter().enumerate() {
             let key = member.key;
@@ -166,16 +264,38 @@ impl<'a> Case<'a> {
             for click in self.brand.clicks_under(member) {
                 let is_new = !named.contains(&Some(click.id)) && !found.contains_key(&click.id);
                 if is_new && click.program == self.order.program {
-                    let verdict = self.judge(&click, 0);
-                    let origin = Origin::Member(place);
-                    found.insert(click.id, Candidate::of_click(&click, origin, verdict));
+                    found.insert(click.id, (click, Origin::Member(place)));
                 }
             }
         }
         for click_id in gone {
             self.note_gone(&click_id);
         }
-        self.candidates.extend(found.into_values());
+        for (click, origin) in found.into_values() {
+            let verdict = self.judge(&click, 0);
+            let verdict = self.examine(&click, verdict);
+            self.candidates.push(Candidate::of_click(&click, origin, verdict));
+        }
+    }
+
+    /// Refuses a click that may earn by its time and its partner, and is not genuine.
+    fn examine(&mut self, click: &Click, verdict: Verdict) -> Verdict {
+        let order = self.order;
+        let refused = match (click.verdict, click.counted) {
+            _ if verdict != Verdict::Eligible => return verdict,
+            (fraud::Verdict::Filtered, _) => CandidateOutcome::Filtered,
+            (fraud::Verdict::Reject, _) => CandidateOutcome::FraudRejected,
+            (_, Counted::Prefetch) => CandidateOutcome::Prefetch,
+            _ if conversion::is_refused(self.brand, order, click) => {
+                CandidateOutcome::FraudRejected
+            }
+            _ if conversion::is_injected(self.brand, order, self.pass.reports, click) => {
+                self.is_injected = true;
+                CandidateOutcome::FraudRejected
+            }
+            _ => return verdict,
+        };
+        Verdict::Out(refused, 0)
     }
 
     /// What a click of the program is worth by itself. What arrived late is not looked into: it
@@ -212,6 +332,10 @@ impl<'a> Case<'a> {
         let any = |outcome| self.candidates.iter().any(|c| c.outcome == outcome);
         let holds = |reason: &Reason| match reason {
             Reason::ConsentDenied => self.order.flags & flags::CONSENT_DENIED != 0,
+            Reason::FraudRejected => self.candidates.iter().any(|candidate| {
+                candidate.outcome == CandidateOutcome::FraudRejected
+                    && self.rules.class_order.rank(candidate.class).is_some()
+            }),
             Reason::PartnerInactive => any(CandidateOutcome::PartnerInactive),
             Reason::OutsideWindow => self.expired || any(CandidateOutcome::OutsideWindow),
             Reason::ClickEvicted => self.evicted,
@@ -221,6 +345,9 @@ impl<'a> Case<'a> {
                 self.resolution.is_known
                     || any(CandidateOutcome::AfterConversion)
                     || any(CandidateOutcome::OutrankedByClass)
+                    || any(CandidateOutcome::Filtered)
+                    || any(CandidateOutcome::FraudRejected)
+                    || any(CandidateOutcome::Prefetch)
             }
             Reason::NoIdentifierKnown => true,
         };

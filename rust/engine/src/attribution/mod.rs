@@ -10,6 +10,8 @@ pub(crate) mod explain;
 pub mod models;
 pub mod rules;
 
+use crate::fraud::facts::Basis;
+use crate::fraud::Scored;
 use crate::identity::graph::Moment;
 use crate::limits::ACCEPT_AHEAD_MAX_MS;
 use crate::record::Trust;
@@ -26,6 +28,8 @@ pub use rules::SHARE_PPM;
 pub enum Reason {
     /// Consent was denied, and the click id named, if any, is not one to credit.
     ConsentDenied,
+    /// The touches that would have earned were refused as not genuine, or the conversion is.
+    FraudRejected,
     /// The only touches in their window are of partners no longer in the program.
     PartnerInactive,
     /// The only touches are older than their window.
@@ -44,8 +48,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, the most specific first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ConsentDenied,
+        Self::FraudRejected,
         Self::PartnerInactive,
         Self::OutsideWindow,
         Self::ClickEvicted,
@@ -59,6 +64,7 @@ impl Reason {
     pub fn code(self) -> &'static str {
         match self {
             Self::ConsentDenied => "consent_denied",
+            Self::FraudRejected => "fraud_rejected",
             Self::PartnerInactive => "partner_inactive",
             Self::OutsideWindow => "outside_window",
             Self::ClickEvicted => "click_evicted",
@@ -97,15 +103,23 @@ pub struct Decision {
     pub explain: Vec<u8>,
     /// Digest of the configuration in force.
     pub config_hash: Id,
+    /// Whether it would have been credited, and is not because it is not genuine.
+    pub is_rejected: bool,
+    /// What came of scoring it.
+    pub scored: Scored,
+    /// What stands of that in the outcomes; see [`crate::fraud::score::encode`].
+    pub fraud: Vec<u8>,
+    /// What it rests on.
+    pub basis: Basis,
 }
 
 impl Decision {
-    /// `attributed` or `unattributed`.
+    /// `attributed`, `unattributed` or `rejected`.
     pub fn status(&self) -> &'static str {
-        if self.credits.is_empty() {
-            "unattributed"
-        } else {
-            "attributed"
+        match (self.is_rejected, self.credits.is_empty()) {
+            (true, _) => "rejected",
+            (false, true) => "unattributed",
+            (false, false) => "attributed",
         }
     }
 }

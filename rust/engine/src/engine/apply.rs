@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use super::chain::Chain;
 use super::outcomes::{Outcomes, Table};
+use super::score::Decided;
 use super::Context;
+use crate::fraud::facts::country_code;
+use crate::fraud::sources::SourceKey;
+use crate::fraud::Shared;
+use crate::fraud::{Counted, Verdict};
 use crate::identity::graph::Observation;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::Limits;
@@ -13,14 +18,12 @@ use crate::record::{flags, Body, Click, Control, Record, Trust};
 use crate::state::brand::Brand;
 use crate::state::clicks;
 
-/// The verdict of a click while no scoring takes place.
-const VERDICT: &str = "accept";
-
 /// One record on its way into a brand.
 pub(super) struct Step<'a> {
     pub(super) brand: &'a mut Brand,
     pub(super) now_ms: u64,
     pub(super) limits: &'a Limits,
+    pub(super) shared: &'a Shared,
     pub(super) chain: &'a mut Chain,
     pub(super) outcomes: &'a mut Outcomes,
 }
@@ -34,6 +37,7 @@ impl Step<'_> {
         match &record.body {
             Body::Click(click) => self.click(record, click, at),
             Body::PageView(page) => {
+                self.see_page(record, page, at);
                 let seen = self.observe(record, page.flags, page.identifiers.iter(), at);
                 self.revisit(record, &seen, None, at);
                 self.observation_row(record, page.program, at);
@@ -49,6 +53,8 @@ impl Step<'_> {
             Body::Erasure(erasure) => self.erase(record, erasure, at),
             Body::Tick => self.outcomes.tick(),
         }
+        self.score_again(record, at);
+        self.settle_sources(record, at);
     }
 
     /// Whether the event has been applied before, by its id. Controls have revisions instead.
@@ -72,12 +78,17 @@ impl Step<'_> {
             return Vec::new();
         }
         let seen = observation(record, identifiers, at);
+        for key in seen.identifiers.iter().filter(|key| key.kind == IdentifierType::Click) {
+            self.promote_named(&key.digest, record, at);
+        }
         self.brand.observe(&seen);
         seen.identifiers
     }
 
     fn click(&mut self, record: &Record<'_>, click: &Click<'_>, at: Context<'_>) {
         let touch_ms = at.occurred_ms;
+        let sub1 = click.params.iter().find(|(name, _)| *name == "sub1").map(|(_, value)| value);
+        let source = SourceKey::new(click.program, click.partner, sub1);
         let live = clicks::Click {
             id: record.event_id,
             program: click.program,
@@ -85,6 +96,11 @@ impl Step<'_> {
             touch_ms,
             accept_ms: at.accept_ms,
             flags: click.flags,
+            country: country_code(click.client.network.and_then(|network| network.country)),
+            sub: source.sub,
+            verdict: Verdict::Accept,
+            counted: Counted::Counted,
+            is_unique: false,
         };
         let may_identify = click.flags & flags::CONSENT_DENIED == 0;
         let identifiers = || click.identifiers.iter().filter(|_| may_identify);
@@ -99,6 +115,8 @@ impl Step<'_> {
         };
         let under = visitor.or_else(|| seen.identifiers.iter().find(may_hold).copied());
         self.brand.add_click(&live, record.trust, under.as_ref(), self.now_ms, self.limits);
+        let Decided { standing, score, raw_ppm, fraud } =
+            self.score_click(record, click, &live, at);
         let own = Identifier { kind: IdentifierType::Click, digest: record.event_id };
         let keys = seen.identifiers.iter().copied();
         let mut touched: Vec<Identifier> = keys.chain(under).chain([own]).collect();
@@ -117,12 +135,12 @@ impl Step<'_> {
             row.uint(record.trust as u64);
             row.uint(record.source);
             row.uint(click.flags);
-            row.str(VERDICT);
-            row.str("counted");
-            row.uint(1);
-            row.uint(0);
-            row.uint(0);
-            row.bin(&[]);
+            row.str(standing.verdict.code());
+            row.str(standing.counted.code());
+            row.uint(u64::from(standing.is_unique));
+            row.uint(u64::from(score));
+            row.uint(u64::from(raw_ppm));
+            row.bin(&fraud);
         });
     }
 
@@ -144,13 +162,7 @@ impl Step<'_> {
             self.outcomes.duplicate(self.chain);
             return;
         }
-        self.outcomes.row(Table::Controls, self.chain, None, |row| {
-            row.array(4);
-            row.uint(record.brand);
-            row.str(control.object);
-            row.uint(control.number);
-            row.uint(control.revision);
-        });
+        control_row(record.brand, control, self.chain, self.outcomes);
     }
 
     fn other(&mut self, record: &Record<'_>, at: Context<'_>) {
@@ -162,6 +174,22 @@ impl Step<'_> {
             row.uint(at.accept_ms);
         });
     }
+}
+
+/// Says that a change of the configuration is in force.
+pub(super) fn control_row(
+    brand: u64,
+    control: &Control<'_>,
+    chain: &mut Chain,
+    outcomes: &mut Outcomes,
+) {
+    outcomes.row(Table::Controls, chain, None, |row| {
+        row.array(4);
+        row.uint(brand);
+        row.str(control.object);
+        row.uint(control.number);
+        row.uint(control.revision);
+    });
 }
 
 fn observation(

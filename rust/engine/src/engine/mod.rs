@@ -11,16 +11,20 @@ mod late;
 mod lookup;
 mod outcomes;
 mod report;
+mod rescored;
+mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::error::Error;
+use crate::fraud::Shared;
 use crate::identity::digest::plain_digest;
 use crate::limits::{Limits, ACCEPT_AHEAD_MAX_MS, CLAIM_SKEW_MAX_MS, HOUR_MS, SPOOL_AGE_MAX_MS};
 use crate::record::frame::{
     claimed_version, decode_frame, frame_header, Frame, FrameHeader, VERSION,
 };
-use crate::record::{Body, Kind, Record};
+use crate::record::{Body, Control, Kind, Record};
 use crate::snapshot::{self, SnapshotView};
 use crate::state::brand::Brand;
 use crate::state::producers::Producers;
@@ -52,6 +56,7 @@ pub struct Engine {
     time_ms: u64,
     digest: Digest,
     producers: Producers,
+    shared: Arc<Shared>,
     brands: BTreeMap<u64, Brand>,
 }
 
@@ -74,6 +79,7 @@ impl Engine {
             time_ms: 0,
             digest: [0; 32],
             producers: Producers::default(),
+            shared: Arc::default(),
             brands: BTreeMap::new(),
         }
     }
@@ -85,8 +91,10 @@ impl Engine {
     pub fn restore(partition: u16, bytes: &[u8], options: Options) -> Result<Self, Error> {
         let state = snapshot::decode(partition, bytes)?;
         let now_ms = state.time_ms;
+        let shared = state.shared;
         let brands = state.brands.into_iter();
-        let brands = brands.map(|(number, view)| (number, view.into_brand(now_ms))).collect();
+        let brands =
+            brands.map(|(number, view)| (number, view.into_brand(now_ms, &shared))).collect();
         Ok(Self {
             partition,
             options,
@@ -94,6 +102,7 @@ impl Engine {
             time_ms: state.time_ms,
             digest: state.digest,
             producers: state.producers,
+            shared,
             brands,
         })
     }
@@ -106,6 +115,7 @@ impl Engine {
             time_ms: self.time_ms,
             digest: self.digest,
             producers: self.producers.clone(),
+            shared: Arc::clone(&self.shared),
             brands: self.brands.iter().map(|(number, brand)| (*number, brand.into())).collect(),
         }
     }
@@ -151,6 +161,8 @@ impl Engine {
             ("graph_bytes", sum(|brand| brand.graph.bytes())),
             ("programs", sum(|brand| brand.controls.programs.len())),
             ("enrolments", sum(|brand| brand.controls.enrolments.len())),
+            ("bot_patterns", self.shared.bots.patterns().len() as u64),
+            ("bot_patterns_skipped", self.shared.bots.skipped() as u64),
         ])
     }
 
@@ -256,7 +268,10 @@ impl Engine {
             return Err("wrong_partition");
         }
         let is_new = |number: &u64| !self.brands.contains_key(number);
-        let events = decoded.records.iter().filter(|(record, _)| record.kind() != Kind::Tick);
+        let has_brand = |(record, _): &&(Record<'_>, &[u8])| {
+            record.kind() != Kind::Tick && shared_control(record).is_none()
+        };
+        let events = decoded.records.iter().filter(has_brand);
         let new_brands: BTreeSet<u64> =
             events.map(|(record, _)| record.brand).filter(is_new).collect();
         if self.brands.len() + new_brands.len() > self.options.limits.brands_max {
@@ -335,9 +350,19 @@ impl Engine {
         if record.kind() == Kind::Tick {
             outcomes.tick();
             // A brand without traffic expires as well.
-            for brand in self.brands.values_mut() {
+            for (number, brand) in &mut self.brands {
                 brand.sweep(self.time_ms, &self.options.limits);
+                let (now_ms, accept_ms) = (self.time_ms, self.time_ms);
+                let at = Context { accept_ms, occurred_ms: accept_ms, producer, bytes };
+                let (limits, shared) = (&self.options.limits, &*self.shared);
+                let record = Record { brand: *number, ..record.clone() };
+                apply::Step { brand, now_ms, limits, shared, chain, outcomes }
+                    .score_again(&record, at);
             }
+            return;
+        }
+        if let Some(control) = shared_control(record) {
+            self.apply_shared(control, chain, outcomes);
             return;
         }
         let now_ms = self.time_ms;
@@ -348,11 +373,34 @@ impl Engine {
             _ => accept_ms,
         };
         let context = Context { accept_ms, occurred_ms, producer, bytes };
-        let new = || Brand::new(seed_of(bytes));
+        let new = || Brand::new(seed_of(bytes), Arc::clone(&self.shared));
         let brand = self.brands.entry(record.brand).or_insert_with(new);
         brand.sweep(now_ms, &self.options.limits);
-        let mut step = apply::Step { brand, now_ms, limits: &self.options.limits, chain, outcomes };
+        let (limits, shared) = (&self.options.limits, &*self.shared);
+        let mut step = apply::Step { brand, now_ms, limits, shared, chain, outcomes };
         step.apply(record, context);
+    }
+
+    /// Takes in a change of what is the same for all brands, and shows it to each.
+    fn apply_shared(&mut self, control: &Control<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
+        if !Arc::make_mut(&mut self.shared).apply(control) {
+            outcomes.duplicate(chain);
+            return;
+        }
+        for brand in self.brands.values_mut() {
+            brand.shared = Arc::clone(&self.shared);
+        }
+        apply::control_row(0, control, chain, outcomes);
+    }
+}
+
+/// The change of what is the same for all brands that a record holds, if it holds one.
+fn shared_control<'a, 'b>(record: &'a Record<'b>) -> Option<&'a Control<'b>> {
+    match &record.body {
+        Body::Control(control) if record.brand == 0 && Shared::takes(control.object) => {
+            Some(control)
+        }
+        _ => None,
     }
 }
 

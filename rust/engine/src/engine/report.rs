@@ -4,6 +4,10 @@ use super::apply::{optional_str, Step};
 use super::outcomes::Table;
 use super::Context;
 use crate::attribution::{decide, Credit, Decision, Reason};
+use crate::fraud::conversion::memberships;
+use crate::fraud::facts::Basis;
+use crate::fraud::repeats::Memberships;
+use crate::fraud::Scored;
 use crate::identity::digest::plain_digest;
 use crate::identity::{Identifier, IdentifierType};
 use crate::msgpack::Writer;
@@ -37,12 +41,16 @@ impl Step<'_> {
             self.rejection_row(record, report, reason, at);
             return;
         }
+        if let Some(click_id) = &report.click_id {
+            self.promote_named(click_id, record, at);
+        }
         let revision = self.brand.controls.revision;
         // Seen before it is decided, so that what is decided later sees the same links; that its
         // own report makes an identifier known says nothing.
         let was_known = seen_with(report).any(|key| self.brand.knows(&key));
         let still_holds = self.still_holds(record.trust, report);
         let seen = self.observe(record, report.flags, seen_with(report), at);
+        let repeats = self.brand.repeats_of(&report.conversion_id);
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
                 self.create(record, report, was_known, at);
@@ -52,6 +60,7 @@ impl Step<'_> {
                 // A browser may guess an order before it is made: the first server dates it.
                 if record.trust == Trust::Server && order.server.is_none() {
                     self.brand.waiting.remove(report.conversion_id, order.accept_ms);
+                    self.brand.resting.remove(report.conversion_id, order.accept_ms);
                     (order.accept_ms, order.occurred_ms) = (at.accept_ms, at.occurred_ms);
                     order.config_revision = revision;
                 }
@@ -59,10 +68,13 @@ impl Step<'_> {
                 let (effect, is_changed) = take_in(order, record, report);
                 let can_move = record.trust == Trust::Server || !order.is_by_servers;
                 let may_move = is_changed && (can_move || order.flags != flags);
+                let turns = self.brand.note_repeats(&report.conversion_id, &repeats);
                 if may_move && (effect != Effect::Repeat || still_holds) {
                     self.revise(report.conversion_id, record, Some(at.bytes));
                 }
                 self.wait_for_late(report.conversion_id);
+                self.rest(report.conversion_id);
+                self.revise_turned(&turns, record);
                 effect
             }
         };
@@ -92,20 +104,39 @@ impl Step<'_> {
             browser: None,
             revision: 1,
             decision: [0; 16],
+            basis: Basis::default(),
         };
-        *order.content(record.trust) = Some(Content::of(report));
+        *order.content(record.trust) = Some(Content::of(report, record.source));
         if report.flags & flags::CONSENT_DENIED == 0 {
             order.add_identifiers(record.trust, report.identifiers.iter());
         }
+        // Counted before it is decided: what comes later sees the same.
+        let sets = memberships(self.brand, report.conversion_id, &order);
+        let turns = self.brand.fraud.repeats.change(&Memberships::default(), &sets);
         let mut decision = decide(self.brand, report.conversion_id, &order);
         if !was_known && decision.reason == Some(Reason::NoTouch) {
             decision.reason = Some(Reason::NoIdentifierKnown);
         }
-        order.decision = fingerprint(&order, &decision);
-        order.is_by_servers = decision.is_by_servers;
+        self.adopt(&mut order, &decision);
         self.conversion_row(record, report.conversion_id, &order, &decision, Some(at.bytes));
         self.brand.add_order(report.conversion_id, order, self.now_ms, self.limits);
         self.wait_for_late(report.conversion_id);
+        self.rest(report.conversion_id);
+        self.revise_turned(&turns, record);
+    }
+
+    /// Puts a decision in force for an order.
+    fn adopt(&mut self, order: &mut Order, decision: &Decision) {
+        order.decision = fingerprint(order, decision);
+        order.is_by_servers = decision.is_by_servers;
+        self.brand.count_conversion(order.basis.counting, decision.basis.counting);
+        order.basis = decision.basis.clone();
+    }
+
+    /// Has an order found by the clicks its decision rests on.
+    fn rest(&mut self, conversion_id: Id) {
+        let Some(order) = self.brand.orders.get(&conversion_id) else { return };
+        self.brand.resting.put(conversion_id, order.accept_ms, &order.basis.clicks);
     }
 
     fn wait_for_late(&mut self, conversion_id: Id) {
@@ -137,18 +168,17 @@ impl Step<'_> {
             return 0;
         };
         let decision = decide(self.brand, conversion_id, order);
-        let print = fingerprint(order, &decision);
-        if print == order.decision {
+        if fingerprint(order, &decision) == order.decision {
             return decision.work;
         }
         let mut order = order.clone();
-        order.decision = print;
-        order.is_by_servers = decision.is_by_servers;
+        self.adopt(&mut order, &decision);
         order.revision += 1;
         self.conversion_row(record, conversion_id, &order, &decision, report);
         if let Some(kept) = self.brand.orders.get_mut(&conversion_id) {
             *kept = order;
         }
+        self.rest(conversion_id);
         decision.work
     }
 
@@ -180,10 +210,10 @@ impl Step<'_> {
             write_credits(row, &decision.credits);
             row.bin(&decision.explain);
             row.bin(&decision.config_hash);
-            row.str("accept");
-            row.uint(0);
-            row.uint(0);
-            row.bin(&[]);
+            row.str(decision.scored.verdict.code());
+            row.uint(u64::from(decision.scored.score));
+            row.uint(u64::from(decision.scored.raw_ppm));
+            row.bin(&decision.fraud);
             if report.is_none() {
                 row.bin(&[]);
             }
@@ -232,7 +262,7 @@ impl Step<'_> {
 /// Takes a further report of an order in; returns its effect, and whether the decision must be
 /// looked at again. A conflicting report changes nothing.
 fn take_in(order: &mut Order, record: &Record<'_>, report: &Conversion<'_>) -> (Effect, bool) {
-    let later = Content::of(report);
+    let later = Content::of(report, record.source);
     let names_click = later.click_id.is_some();
     let (effect, adds_content) = match order.content(record.trust) {
         Some(first) if first.contradicts(&later) => return (Effect::Conflict, false),
@@ -276,8 +306,22 @@ fn write_credits(row: &mut Writer, credits: &[Credit]) {
     }
 }
 
+/// What of a score makes another decision. What was observed may go on rising within a step.
+fn scored_print(scored: &Scored) -> Vec<u8> {
+    let mut print = Writer::new();
+    print.uint(scored.verdict as u64);
+    print.uint(u64::from(scored.score));
+    for code in &scored.codes {
+        print.uint(code.finding.signal as u64);
+        print.bool(code.finding.is_inherited);
+        print.uint(code.mode as u64);
+        print.uint(u64::from(code.finding.severity));
+    }
+    print.bytes
+}
+
 /// Digest of what a decision says to the outside; the explanation may differ.
-fn fingerprint(order: &Order, decision: &Decision) -> Id {
+pub(super) fn fingerprint(order: &Order, decision: &Decision) -> Id {
     let (amount_minor, currency) = order.money();
     let mut credits = Writer::new();
     write_credits(&mut credits, &decision.credits);
@@ -295,5 +339,6 @@ fn fingerprint(order: &Order, decision: &Decision) -> Id {
         &order.flags.to_le_bytes(),
         &order.accept_ms.to_le_bytes(),
         &order.occurred_ms.to_le_bytes(),
+        &scored_print(&decision.scored),
     ])
 }

@@ -2,8 +2,24 @@
 //!
 //! Integer arithmetic and event time only. The rules are those of `docs/fraud.md`.
 
+pub mod agents;
+pub(crate) mod click;
+pub mod conversion;
+pub mod facts;
+pub mod hosts;
+mod layer;
+pub mod repeats;
+pub mod request;
+pub mod rules;
+pub mod score;
+pub mod shared;
 pub mod signals;
+pub mod sources;
+pub mod state;
 
+pub use rules::{Layer, Rule, Ruleset};
+pub use score::{Findings, Scored};
+pub use shared::Shared;
 pub use signals::{Family, Hardness, Mode, Signal, ONE};
 
 /// What came of scoring.

@@ -24,6 +24,21 @@ pub enum Family {
     Source = 7,
 }
 
+impl Family {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Request => "request",
+            Self::Network => "network",
+            Self::Velocity => "velocity",
+            Self::Timing => "timing",
+            Self::Conversion => "conversion",
+            Self::Source => "source",
+        }
+    }
+}
+
 /// What a signal is scored on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -34,6 +49,17 @@ pub enum Stage {
     /// A source of clicks (a partner and its first sub id), from what became of them; it counts for
     /// its clicks and, inherited, for their conversions.
     Source,
+}
+
+impl Stage {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Click => "click",
+            Self::Conversion => "conversion",
+            Self::Source => "source",
+        }
+    }
 }
 
 /// What a hit may do by itself.
@@ -49,6 +75,18 @@ pub enum Hardness {
     Counts,
 }
 
+impl Hardness {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Soft => "soft",
+            Self::Filters => "filters",
+            Self::Rejects => "rejects",
+            Self::Counts => "counts",
+        }
+    }
+}
+
 /// What a rule is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
@@ -60,6 +98,26 @@ pub enum Mode {
     Score = 2,
     /// It counts, and at full severity it rejects.
     Enforce = 3,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Shadow, Self::Score, Self::Enforce];
+
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+            Self::Score => "score",
+            Self::Enforce => "enforce",
+        }
+    }
+
+    /// A mode by its code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.code() == code)
+    }
 }
 
 /// What `observed` and the ramp count.
@@ -81,6 +139,22 @@ pub enum Unit {
     Agents,
     /// Equal gaps in a row.
     Gaps,
+}
+
+impl Unit {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Clicks => "clicks",
+            Self::Conversions => "conversions",
+            Self::Milliseconds => "milliseconds",
+            Self::Hundredths => "hundredths",
+            Self::Ppm => "ppm",
+            Self::Agents => "agents",
+            Self::Gaps => "gaps",
+        }
+    }
 }
 
 /// One line of the table.
@@ -224,7 +298,7 @@ signals! {
         "The page that led here is none of those the partner has declared.";
     Blacklisted = 43, "SITE_BLACKLIST", Source, Click, Rejects, Score, 100, 1..1 Flag, 0,
         "The program has put this page or sub id on its list of refused sources.";
-    SourceQuality = 44, "SOURCE_QUALITY", Source, Source, Soft, Score, 35, 100..2000 Hundredths, 0,
+    SourceQuality = 44, "SOURCE_QUALITY", Source, Source, Soft, Score, 35, 200..2000 Hundredths, 0,
         "The source's clicks convert much more rarely than the program's.";
     Honeypot = 46, "HONEYPOT", Source, Click, Rejects, Score, 100, 1..1 Flag, 86400,
         "The visitor followed a link within a day that no person can see.";

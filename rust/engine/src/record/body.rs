@@ -47,6 +47,13 @@ impl<'a> Params<'a> {
         }
         Ok(Self(reader.since(start)))
     }
+
+    /// Names and values in the order of the wire.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
+        let mut reader = Reader::new(self.0);
+        let count = reader.map_max(RECORD_PARAMS_MAX).unwrap_or(0);
+        (0..count).map_while(move |_| reader.str().ok().zip(reader.str().ok()))
+    }
 }
 
 /// What the edge knows of an address; the address itself stays there.

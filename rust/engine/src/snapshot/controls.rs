@@ -1,11 +1,15 @@
 //! The configuration in a brand's section: programs, event types, enrolments and promo codes.
 
+use std::sync::Arc;
+
 use super::bytes::{Input, Output, Rising};
+use super::section::{read_identifier, read_list, write_identifier};
 use crate::attribution::rules::{ClassOrder, Model, Rules, TouchClass};
 use crate::error::Error;
+use crate::fraud::Layer;
 use crate::identity::graph::OnConflict;
 use crate::state::controls::{
-    Controls, Enrolment, EventType, Owner, Program, PromoCode, Revised, Versions,
+    Controls, Enrolment, EventType, Owner, PartnerTerms, Program, PromoCode, Revised, Versions,
 };
 
 const DAMAGED: Error = Error::Snapshot("damaged");
@@ -17,6 +21,8 @@ pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
         out.u64(*number);
         write_versions(out, versions, |out, program| {
             write_rules(out, &program.rules);
+            write_layer(out, &program.fraud);
+            write_strings(out, &program.sites);
             out.raw(&program.digest);
         });
     }
@@ -26,6 +32,7 @@ pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
         write_versions(out, versions, |out, kind| {
             out.optional(kind.program, Output::u64);
             out.optional(kind.window_ms, Output::u64);
+            out.u8(u8::from(kind.is_lead));
             out.raw(&kind.digest);
         });
     }
@@ -36,6 +43,7 @@ pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
         write_versions(out, versions, |out, enrolment| {
             out.u64(enrolment.number);
             out.u8(u8::from(enrolment.active));
+            out.optional(enrolment.terms.as_deref(), write_terms);
             out.raw(&enrolment.digest);
         });
     }
@@ -56,7 +64,9 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
     for _ in 0..input.count()? {
         let number = numbers.next(input.u64()?)?;
         let versions = read_versions(input, |input, revision| {
-            Ok(Program { revision, rules: read_rules(input)?, digest: input.array()? })
+            let (rules, fraud) = (read_rules(input)?, read_layer(input)?);
+            let sites = read_strings(input)?;
+            Ok(Program { revision, rules, fraud, sites, digest: input.array()? })
         })?;
         controls.programs.insert(number, versions);
     }
@@ -66,7 +76,8 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
         let versions = read_versions(input, |input, revision| {
             let program = input.optional(Input::u64)?;
             let window_ms = input.optional(Input::u64)?;
-            Ok(EventType { revision, program, window_ms, digest: input.array()? })
+            let is_lead = read_bool(input)?;
+            Ok(EventType { revision, program, window_ms, is_lead, digest: input.array()? })
         })?;
         controls.restore_event_type(number, versions);
     }
@@ -75,9 +86,10 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
         let pair = pairs.next((input.u64()?, input.u64()?))?;
         let versions = read_versions(input, |input, revision| {
             let (number, active) = (input.u64()?, read_bool(input)?);
-            Ok(Enrolment { number, revision, active, digest: input.array()? })
+            let terms = input.optional(read_terms)?.map(Arc::new);
+            Ok(Enrolment { number, revision, active, terms, digest: input.array()? })
         })?;
-        controls.enrolments.insert(pair, versions);
+        controls.restore_enrolment(pair, versions);
     }
     let mut numbers = Rising::new();
     for _ in 0..input.count()? {
@@ -89,6 +101,48 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
         controls.restore_promo_code(number, versions);
     }
     Ok(controls)
+}
+
+/// A layer is written in its own language: a map of one form.
+pub(super) fn write_layer(out: &mut Output, layer: &Layer) {
+    let bytes = layer.to_bytes();
+    out.count(bytes.len());
+    out.raw(&bytes);
+}
+
+pub(super) fn read_layer(input: &mut Input<'_>) -> Result<Layer, Error> {
+    let count = input.count()?;
+    let bytes = input.take(count)?;
+    let layer = Layer::read(bytes);
+    if layer.to_bytes() != bytes {
+        return Err(DAMAGED);
+    }
+    Ok(layer)
+}
+
+pub(super) fn write_strings(out: &mut Output, strings: &[String]) {
+    out.count(strings.len());
+    for text in strings {
+        out.str(text);
+    }
+}
+
+pub(super) fn read_strings(input: &mut Input<'_>) -> Result<Vec<String>, Error> {
+    (0..input.count()?).map(|_| input.str().map(str::to_owned)).collect()
+}
+
+fn write_terms(out: &mut Output, terms: &PartnerTerms) {
+    write_layer(out, &terms.fraud);
+    out.count(terms.identity.len());
+    for identifier in &terms.identity {
+        write_identifier(out, *identifier);
+    }
+}
+
+fn read_terms(input: &mut Input<'_>) -> Result<PartnerTerms, Error> {
+    let fraud = read_layer(input)?;
+    let identity = read_list(input, read_identifier)?;
+    Ok(PartnerTerms { fraud, identity })
 }
 
 fn write_versions<T: Revised>(

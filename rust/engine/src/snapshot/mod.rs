@@ -9,14 +9,21 @@
 
 mod bytes;
 mod controls;
+mod evidence;
+mod fraud;
 mod rows;
 mod section;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::{Digest, Position};
 use crate::error::Error;
+use crate::fraud::repeats::{Repeat, Repeats};
+use crate::fraud::sources::{Level, Source, Sources};
+use crate::fraud::state::Fraud;
+use crate::fraud::Shared;
 use crate::identity::graph::{Graph, Store};
 use crate::limits::TIME_MS_MAX;
 use crate::state::brand::{Brand, Gone};
@@ -28,6 +35,7 @@ use crate::state::orders::Order;
 use crate::state::producers::{Producer, Producers};
 use crate::state::ranges::Ranges;
 use crate::state::recent::Recent;
+use crate::state::resting::Resting;
 use crate::state::waiting::Waiting;
 use crate::Id;
 
@@ -35,7 +43,7 @@ use bytes::{Input, Output, Rising};
 
 const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
 /// The version this build writes and reads.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 const CHECKSUM_BYTES: usize = 4;
 
 /// What a snapshot holds of one brand, shared with the engine until it changes.
@@ -47,6 +55,9 @@ pub struct BrandView {
     orders: CowMap<Id, Due<Order>>,
     recent: Recent,
     graph: Store,
+    fraud: Fraud,
+    sources: CowMap<Level, Source>,
+    repeats: CowMap<Id, Due<Repeat>>,
 }
 
 impl From<&Brand> for BrandView {
@@ -58,22 +69,34 @@ impl From<&Brand> for BrandView {
             orders: brand.orders.entries().clone(),
             recent: brand.recent.clone(),
             graph: brand.graph.store().clone(),
+            fraud: brand.fraud.of_clicks(),
+            sources: brand.fraud.sources.entries().clone(),
+            repeats: brand.fraud.repeats.entries().clone(),
         }
     }
 }
 
 impl BrandView {
-    pub(crate) fn into_brand(self, now_ms: u64) -> Brand {
+    pub(crate) fn into_brand(self, now_ms: u64, shared: &Arc<Shared>) -> Brand {
         let orders = self.orders.sorted().into_iter().map(|(id, due)| (id, &due.value));
-        let waiting = Waiting::of_orders(orders, now_ms);
+        let waiting = Waiting::of_orders(orders.clone(), now_ms);
+        let resting = Resting::of_orders(orders, now_ms);
+        let fraud = Fraud {
+            sources: Sources::from_entries(self.sources),
+            repeats: Repeats::from_entries(self.repeats),
+            ..self.fraud
+        };
         Brand {
             waiting,
+            resting,
+            fraud,
             controls: self.controls,
             clicks: Clicks::from_store(self.clicks),
             gone: DueMap::from_entries(self.gone),
             orders: DueMap::from_entries(self.orders),
             recent: self.recent,
             graph: Graph::from_store(self.graph),
+            shared: Arc::clone(shared),
         }
     }
 }
@@ -86,13 +109,17 @@ pub struct SnapshotView {
     pub(crate) time_ms: u64,
     pub(crate) digest: Digest,
     pub(crate) producers: Producers,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) brands: BTreeMap<u64, BrandView>,
 }
 
 impl SnapshotView {
     /// The snapshot's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let size = self.brands.values().map(|brand| brand.graph.bytes() + brand.clicks.bytes());
+        let size = self
+            .brands
+            .values()
+            .map(|brand| brand.graph.bytes() + brand.clicks.bytes() + brand.fraud.bytes());
         let mut out = Output { bytes: Vec::with_capacity(size.sum()) };
         out.raw(&MAGIC);
         out.u16(VERSION);
@@ -105,6 +132,7 @@ impl SnapshotView {
         for (number, producer) in &self.producers.by_number {
             write_producer(&mut out, *number, producer);
         }
+        out.section(|out| shared::write(out, &self.shared));
         out.count(self.brands.len());
         for (number, brand) in &self.brands {
             out.u64(*number);
@@ -157,13 +185,14 @@ pub fn decode(partition: u16, bytes: &[u8]) -> Result<SnapshotView, Error> {
         let (number, producer) = read_producer(&mut input)?;
         producers.by_number.insert(numbers.next(number)?, producer);
     }
+    let shared = Arc::new(input.section(shared::read)?);
     let (mut brands, mut numbers) = (BTreeMap::new(), Rising::new());
     for _ in 0..input.count()? {
         let number = numbers.next(input.u64()?)?;
         brands.insert(number, input.section(section::read)?);
     }
     input.finish()?;
-    Ok(SnapshotView { partition, position, time_ms, digest, producers, brands })
+    Ok(SnapshotView { partition, position, time_ms, digest, producers, shared, brands })
 }
 
 fn read_producer(input: &mut Input<'_>) -> Result<(u64, Producer), Error> {

@@ -79,13 +79,13 @@ pub(super) fn read_recent(input: &mut Input<'_>) -> Result<Recent, Error> {
     Ok(Recent { index, rows, oldest: end()?, newest: end()? })
 }
 
-fn write_index(out: &mut Output, index: &IdIndex) {
+pub(super) fn write_index(out: &mut Output, index: &IdIndex) {
     out.count(index.len());
     write_chunks(out, &index.buckets);
     write_arena(out, &index.chained);
 }
 
-fn read_index(input: &mut Input<'_>) -> Result<IdIndex, Error> {
+pub(super) fn read_index(input: &mut Input<'_>) -> Result<IdIndex, Error> {
     let len = input.count()?;
     Ok(IdIndex { buckets: read_chunks(input)?, chained: read_arena(input)?, len })
 }
@@ -119,11 +119,11 @@ fn read_lists<T: Row>(input: &mut Input<'_>) -> Result<Lists<T>, Error> {
     Ok(lists)
 }
 
-fn write_chunks<T: Row>(out: &mut Output, chunks: &Chunks<T>) {
+pub(super) fn write_chunks<T: Row>(out: &mut Output, chunks: &Chunks<T>) {
     out.section(|out| chunks.write(&mut out.bytes));
 }
 
-fn read_chunks<T: Row>(input: &mut Input<'_>) -> Result<Chunks<T>, Error> {
+pub(super) fn read_chunks<T: Row>(input: &mut Input<'_>) -> Result<Chunks<T>, Error> {
     let count = input.count()?;
     Chunks::read(input.take(count)?)
 }

@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use super::bytes::{Input, Output, Rising};
 use super::controls::{read_bool, read_controls, write_controls};
+use super::evidence::{
+    read_basis, read_facts, read_repeats, read_sources, write_basis, write_facts, write_repeats,
+    write_sources,
+};
+use super::fraud::{read_fraud, write_fraud};
 use super::rows::{read_clicks, read_graph, read_recent, write_clicks, write_graph, write_recent};
 use super::BrandView;
 use crate::error::Error;
@@ -23,6 +28,9 @@ pub(super) fn write(out: &mut Output, brand: &BrandView) {
     write_due(out, &brand.orders, write_order);
     write_recent(out, &brand.recent);
     write_graph(out, &brand.graph);
+    write_fraud(out, &brand.fraud);
+    write_sources(out, &brand.sources);
+    write_repeats(out, &brand.repeats);
 }
 
 pub(super) fn read(input: &mut Input<'_>) -> Result<BrandView, Error> {
@@ -38,6 +46,9 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<BrandView, Error> {
         orders: read_due(input, read_order)?,
         recent: read_recent(input)?,
         graph: read_graph(input)?,
+        fraud: read_fraud(input)?,
+        sources: read_sources(input)?,
+        repeats: read_repeats(input)?,
     })
 }
 
@@ -54,7 +65,7 @@ fn read_map<K: CowKey, V: Clone>(
     Ok(map)
 }
 
-fn write_due<V: Clone>(
+pub(super) fn write_due<V: Clone>(
     out: &mut Output,
     map: &CowMap<Id, Due<V>>,
     write_value: impl Fn(&mut Output, &V),
@@ -68,7 +79,7 @@ fn write_due<V: Clone>(
     }
 }
 
-fn read_due<V: Clone>(
+pub(super) fn read_due<V: Clone>(
     input: &mut Input<'_>,
     read_value: impl Fn(&mut Input<'_>) -> Result<V, Error>,
 ) -> Result<CowMap<Id, Due<V>>, Error> {
@@ -79,12 +90,12 @@ fn read_due<V: Clone>(
     )
 }
 
-fn write_identifier(out: &mut Output, key: Identifier) {
+pub(super) fn write_identifier(out: &mut Output, key: Identifier) {
     out.u8(key.kind as u8);
     out.raw(&key.digest);
 }
 
-fn read_identifier(input: &mut Input<'_>) -> Result<Identifier, Error> {
+pub(super) fn read_identifier(input: &mut Input<'_>) -> Result<Identifier, Error> {
     let kind = IdentifierType::from_number(u64::from(input.u8()?)).map_err(|_| DAMAGED)?;
     Ok(Identifier { kind, digest: input.array()? })
 }
@@ -99,6 +110,7 @@ fn write_content(out: &mut Output, content: &Content) {
     for identifier in &content.identifiers {
         write_identifier(out, *identifier);
     }
+    write_facts(out, &content.facts);
 }
 
 fn read_content(input: &mut Input<'_>) -> Result<Content, Error> {
@@ -109,6 +121,7 @@ fn read_content(input: &mut Input<'_>) -> Result<Content, Error> {
         click_id: input.optional(Input::array)?,
         promo_code: input.optional(Input::array)?,
         identifiers: read_list(input, read_identifier)?,
+        facts: read_facts(input)?,
     })
 }
 
@@ -127,6 +140,7 @@ fn write_order(out: &mut Output, order: &Order) {
     out.optional(order.browser.as_ref(), write_content);
     out.u64(order.revision);
     out.raw(&order.decision);
+    write_basis(out, &order.basis);
 }
 
 fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
@@ -145,10 +159,11 @@ fn read_order(input: &mut Input<'_>) -> Result<Order, Error> {
         browser: input.optional(read_content)?,
         revision: input.u64()?,
         decision: input.array()?,
+        basis: read_basis(input)?,
     })
 }
 
-fn read_list<T>(
+pub(super) fn read_list<T>(
     input: &mut Input<'_>,
     read_one: fn(&mut Input<'_>) -> Result<T, Error>,
 ) -> Result<Vec<T>, Error> {

@@ -8,7 +8,14 @@ use super::controls::Controls;
 use super::due::DueMap;
 use super::orders::Order;
 use super::recent::Recent;
+use super::resting::Resting;
 use super::waiting::Waiting;
+use crate::fraud::conversion::memberships;
+use crate::fraud::facts::Counting;
+use crate::fraud::repeats::{Memberships, Turn};
+use crate::fraud::sources::Timing;
+use crate::fraud::state::Fraud;
+use crate::fraud::{Ruleset, Shared};
 use crate::identity::graph::{
     seconds_of, ClicksOf, Graph, Member, Moment, Observation, Traversal, Under, Walk,
 };
@@ -45,12 +52,24 @@ pub struct Brand {
     pub graph: Graph,
     /// Young orders by the identifiers they were decided on.
     pub waiting: Waiting,
+    /// Orders by the clicks their decisions rest on.
+    pub resting: Resting,
+    /// What tells genuine clicks from others.
+    pub fraud: Fraud,
+    /// What is the same for all brands.
+    pub shared: Arc<Shared>,
 }
 
 impl Brand {
     /// A brand without history; `seed` is nothing that outsiders know.
-    pub fn new(seed: u64) -> Self {
-        Self { graph: Graph::new(seed), ..Self::default() }
+    pub fn new(seed: u64, shared: Arc<Shared>) -> Self {
+        Self { graph: Graph::new(seed), fraud: Fraud::new(seed), shared, ..Self::default() }
+    }
+
+    /// The rules of fraud scoring for a partner of a program, as of a revision of the brand's own
+    /// configuration; the network's layer is the one in force.
+    pub fn ruleset(&self, program: u64, partner: u64, revision: u64) -> Arc<Ruleset> {
+        self.controls.ruleset(program, partner, &self.shared.network, revision)
     }
 
     /// Drops what has expired by `now_ms`, a bounded part at a time.
@@ -63,7 +82,10 @@ impl Brand {
         self.recent.sweep(now_ms);
         pop_due(&mut self.orders, now_ms);
         self.waiting.sweep(now_ms);
+        self.resting.sweep(now_ms);
+        self.fraud.repeats.sweep(now_ms);
         self.graph.sweep(now_ms);
+        self.fraud.sweep(now_ms, limits);
     }
 
     /// Adds a click under an identifier, if there is one; at the bound the one that expires
@@ -119,7 +141,7 @@ impl Brand {
     }
 
     fn owner(&self, row: u32) -> Option<Identifier> {
-        let owner = self.clicks.row(row).map(|click| click.owner)?;
+        let owner = self.clicks.row(row).map(ClickRow::owner)?;
         self.graph.key_of(owner)
     }
 
@@ -129,7 +151,7 @@ impl Brand {
     }
 
     fn remove_click(&mut self, row: u32, why: Gone, now_ms: u64, limits: &Limits) {
-        let owner = self.clicks.row(row).map(|click| click.owner);
+        let owner = self.clicks.row(row).map(ClickRow::owner);
         if let Some(owner) = owner.filter(|owner| *owner != NOBODY) {
             self.graph.detach(owner, row, why);
         }
@@ -174,6 +196,7 @@ impl Brand {
             self.remove_click(row, Gone::Erased, now_ms, limits);
         }
         self.waiting.erase(key);
+        self.fraud.erase(key, now_ms);
         let clicks = self.graph.forget(key).unwrap_or_default();
         for click in &clicks {
             self.clicks.set_owner(*click, NOBODY);
@@ -199,10 +222,37 @@ impl Brand {
         }
     }
 
-    /// Has an order forget identifiers.
+    /// Has an order forget identifiers, and be found by them no more.
     pub fn forget_in_order(&mut self, conversion_id: &Id, identifiers: &BTreeSet<Identifier>) {
+        let before = self.repeats_of(conversion_id);
         if let Some(order) = self.orders.get_mut(conversion_id) {
             order.forget(|key| identifiers.contains(key));
+        }
+        self.note_repeats(conversion_id, &before);
+    }
+
+    /// The sets of conversions with something in common that an order is in; none of an order that
+    /// is not there.
+    pub fn repeats_of(&self, conversion_id: &Id) -> Memberships {
+        let order = self.orders.get(conversion_id);
+        order.map_or_else(Memberships::default, |order| memberships(self, *conversion_id, order))
+    }
+
+    /// Moves an order from the sets it was in to those it is in now; how those have changed.
+    pub fn note_repeats(&mut self, conversion_id: &Id, before: &Memberships) -> Vec<Turn> {
+        let after = self.repeats_of(conversion_id);
+        self.fraud.repeats.change(before, &after)
+    }
+
+    /// Counts a conversion for the source of its click no longer as it was, but as it is.
+    pub fn count_conversion(&mut self, before: Option<Counting>, after: Option<Counting>) {
+        if before == after {
+            return;
+        }
+        for (counting, is_in) in [(before, false), (after, true)] {
+            let Some(Counting { source, touch_ms, after_ms }) = counting else { continue };
+            let timing = after_ms.map(Timing::of);
+            self.fraud.sources.note_conversion(source, touch_ms, timing, is_in);
         }
     }
 
@@ -228,6 +278,7 @@ impl Brand {
         let gone = self.orders.insert(conversion_id, due_ms, order, limits.orders_max);
         if let Some((gone_id, gone)) = gone {
             self.waiting.remove(gone_id, gone.accept_ms);
+            self.resting.remove(gone_id, gone.accept_ms);
         }
     }
 

@@ -175,6 +175,28 @@ impl Ms6 {
     }
 }
 
+/// A number of 32 bits that leaves no gap before it in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Number([u8; 4]);
+
+impl Number {
+    /// Takes a number.
+    pub(crate) fn new(number: u32) -> Self {
+        Self(number.to_le_bytes())
+    }
+
+    /// The number.
+    #[inline]
+    pub(crate) fn get(self) -> u32 {
+        u32::from_le_bytes(self.0)
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
 /// Reads fixed-size fields off the front of a row's bytes.
 pub(crate) struct Fields<'a>(pub &'a [u8]);
 
@@ -189,6 +211,21 @@ impl Fields<'_> {
     /// The next u32, little endian.
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
+    }
+
+    /// The next u16, little endian.
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    /// The next u64, little endian.
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    /// The next number.
+    pub(crate) fn number(&mut self) -> Option<Number> {
+        self.take().map(Number)
     }
 
     /// The next time.

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arena::Arena;
-use super::chunks::{Fields, Ms6, Row};
+use super::chunks::{Fields, Ms6, Number, Row};
 use super::cow::CowKey;
 use super::id_index::IdIndex;
+use crate::fraud::{Counted, Verdict};
 use crate::record::{flags, Trust};
 use crate::Id;
 
@@ -14,7 +15,7 @@ use crate::Id;
 pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// A click that may still earn credit or explain why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Click {
     /// The click id.
     pub id: Id,
@@ -28,48 +29,83 @@ pub struct Click {
     pub accept_ms: u64,
     /// [`flags::SOFT_CLICK`] and [`flags::IMPRESSION`], as the record has them.
     pub flags: u64,
+    /// Two letters of the country it came from, the first in the upper byte; 0 when not known.
+    pub country: u16,
+    /// Sixteen bits of the digest of its first sub id; 0 without one.
+    pub sub: u16,
+    /// What came of scoring it.
+    pub verdict: Verdict,
+    /// How it is counted.
+    pub counted: Counted,
+    /// Whether it is its visitor's first of its partner in a while.
+    pub is_unique: bool,
 }
 
-/// A click in 44 bytes.
+/// What is known of a click's worth, which later evidence may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What came of scoring it.
+    pub verdict: Verdict,
+    /// How it is counted.
+    pub counted: Counted,
+    /// Whether it is its visitor's first of its partner in a while.
+    pub is_unique: bool,
+}
+
+/// A click in 46 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClickRow {
     id: Id,
     touch: Ms6,
     accept: Ms6,
     /// Place of its program and partner.
-    pair: u32,
+    pair: Number,
     /// Second from which it is no longer live.
-    due_s: u32,
+    due_s: Number,
     /// The row of the identifier it is under.
-    pub(crate) owner: u32,
-    class: u8,
+    owner: Number,
+    country: u16,
+    sub: u16,
+    /// From the lowest bit: class of touch (2), verdict (2), counted (2), unique (1).
+    bits: u8,
     /// Who vouches for its tie to the identifier it is under; 0 for a free row.
     trust: u8,
 }
+
+const VERDICTS: [Verdict; 4] =
+    [Verdict::Accept, Verdict::Review, Verdict::Reject, Verdict::Filtered];
+const COUNTED: [Counted; 4] =
+    [Counted::Counted, Counted::Duplicate, Counted::Prefetch, Counted::Test];
+const CLASS_BITS: u8 = 3;
+const STANDING_BITS: u8 = 0x7c;
+const UNIQUE_BIT: u8 = 0x40;
 
 /// The record's flags that say what class of touch it is, moved to the lowest bits.
 const CLASS_SHIFT: u32 = flags::SOFT_CLICK.trailing_zeros();
 const CLASS_MASK: u64 = flags::SOFT_CLICK | flags::IMPRESSION;
 
 impl Row for ClickRow {
-    const BYTES: usize = 42;
+    const BYTES: usize = 46;
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
         out.extend_from_slice(self.touch.bytes());
         out.extend_from_slice(self.accept.bytes());
         for number in [self.pair, self.due_s, self.owner] {
-            number.write(out);
+            out.extend_from_slice(number.bytes());
         }
-        out.extend_from_slice(&[self.class, self.trust]);
+        out.extend_from_slice(&self.country.to_le_bytes());
+        out.extend_from_slice(&self.sub.to_le_bytes());
+        out.extend_from_slice(&[self.bits, self.trust]);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (id, touch, accept) = (fields.take()?, fields.ms()?, fields.ms()?);
-        let (pair, due_s, owner) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        let [class @ 0..=3, trust @ 0..=2] = fields.take()? else { return None };
-        Some(Self { id, touch, accept, pair, due_s, owner, class, trust })
+        let (pair, due_s, owner) = (fields.number()?, fields.number()?, fields.number()?);
+        let (country, sub) = (fields.u16()?, fields.u16()?);
+        let [bits @ 0..=0x7f, trust @ 0..=2] = fields.take()? else { return None };
+        Some(Self { id, touch, accept, pair, due_s, owner, country, sub, bits, trust })
     }
 }
 
@@ -81,6 +117,25 @@ impl ClickRow {
 
     fn is_used(&self) -> bool {
         self.trust != 0
+    }
+
+    /// The row of the identifier it is under.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner.get()
+    }
+
+    /// Second from which it is no longer live.
+    pub(crate) fn due_s(&self) -> u32 {
+        self.due_s.get()
+    }
+
+    /// What is known of its worth.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            verdict: VERDICTS.get(usize::from(self.bits >> 2 & 3)).copied().unwrap_or_default(),
+            counted: COUNTED.get(usize::from(self.bits >> 4 & 3)).copied().unwrap_or_default(),
+            is_unique: self.bits & UNIQUE_BIT != 0,
+        }
     }
 
     /// Who vouches for its tie to the identifier it is under.
@@ -120,7 +175,7 @@ impl Clicks {
         let mut order = Vec::with_capacity(store.rows.len());
         for (row, number) in store.rows.rows.iter().zip(0..) {
             if row.is_used() {
-                order.push((row.due_s, number));
+                order.push((row.due_s.get(), number));
             }
         }
         Self { store, place_of, order: order.into_iter().collect() }
@@ -168,16 +223,40 @@ impl Clicks {
     /// A click by its row.
     pub(crate) fn at(&self, row: u32) -> Option<Click> {
         let click = self.store.rows.get(row).filter(|click| click.is_used())?;
-        let pair = usize::try_from(click.pair).ok()?;
-        let (program, partner) = self.store.pairs.get(pair).copied()?;
+        let (program, partner) = self.pair_at(click.pair.get())?;
+        let Standing { verdict, counted, is_unique } = click.standing();
         Some(Click {
             id: click.id,
             program,
             partner,
             touch_ms: click.touch.get(),
             accept_ms: click.accept.get(),
-            flags: u64::from(click.class) << CLASS_SHIFT,
+            flags: u64::from(click.bits & CLASS_BITS) << CLASS_SHIFT,
+            country: click.country,
+            sub: click.sub,
+            verdict,
+            counted,
+            is_unique,
         })
+    }
+
+    /// Program and partner by their place.
+    pub(crate) fn pair_at(&self, pair: u32) -> Option<(u64, u64)> {
+        self.store.pairs.get(super::chunks::at(pair)).copied()
+    }
+
+    /// The place of a row's program and partner.
+    pub(crate) fn pair_of(&self, row: u32) -> u32 {
+        self.store.rows.get(row).map_or(u32::MAX, |click| click.pair.get())
+    }
+
+    /// Says what a click is worth.
+    pub(crate) fn set_standing(&mut self, row: u32, standing: Standing) {
+        let Standing { verdict, counted, is_unique } = standing;
+        let bits = (verdict as u8) << 2 | (counted as u8) << 4 | u8::from(is_unique) << 6;
+        if let Some(click) = self.store.rows.get_mut(row) {
+            click.bits = click.bits & !STANDING_BITS | bits;
+        }
     }
 
     /// The row itself, for whoever needs only what is in it.
@@ -199,10 +278,12 @@ impl Clicks {
             id: click.id,
             touch: Ms6::new(click.touch_ms),
             accept: Ms6::new(click.accept_ms),
-            pair: self.pair(click.program, click.partner),
-            due_s,
-            owner: NOBODY,
-            class: u8::try_from(class).unwrap_or(0),
+            pair: Number::new(self.pair(click.program, click.partner)),
+            due_s: Number::new(due_s),
+            owner: Number::new(NOBODY),
+            country: click.country,
+            sub: click.sub,
+            bits: u8::try_from(class).unwrap_or(0),
             trust: trust as u8,
         };
         let number = self.store.rows.insert(row);
@@ -210,6 +291,8 @@ impl Clicks {
         let hash_of = |row| rows.get(row).map_or(0, |click| click.id.spread());
         self.store.index.insert(click.id.spread(), number, hash_of);
         self.order.insert((due_s, number));
+        let Click { verdict, counted, is_unique, .. } = *click;
+        self.set_standing(number, Standing { verdict, counted, is_unique });
         number
     }
 
@@ -224,7 +307,7 @@ impl Clicks {
     /// Says under which identifier a click is.
     pub(crate) fn set_owner(&mut self, row: u32, owner: u32) {
         if let Some(click) = self.store.rows.get_mut(row) {
-            click.owner = owner;
+            click.owner = Number::new(owner);
         }
     }
 
@@ -242,7 +325,7 @@ impl Clicks {
     /// Takes a click out; its id.
     pub(crate) fn remove(&mut self, row: u32) -> Option<Id> {
         let click = *self.store.rows.get(row).filter(|click| click.is_used())?;
-        self.order.remove(&(click.due_s, row));
+        self.order.remove(&(click.due_s.get(), row));
         self.store.index.remove(click.id.spread(), row);
         self.store.rows.remove(row);
         Some(click.id)

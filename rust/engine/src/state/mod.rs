@@ -12,4 +12,5 @@ pub mod orders;
 pub mod producers;
 pub mod ranges;
 pub mod recent;
+pub mod resting;
 pub mod waiting;

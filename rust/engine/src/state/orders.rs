@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::fraud::facts::{Basis, Facts};
 use crate::identity::digest::plain_digest;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::ORDER_IDENTIFIERS_MAX;
@@ -26,6 +27,8 @@ pub struct Content {
     /// Identifiers over all reports of that side, the strongest first. They never make one
     /// report contradict another.
     pub identifiers: Vec<Identifier>,
+    /// What its first report told of the customer.
+    pub facts: Facts,
 }
 
 /// What a decision may rest on.
@@ -66,8 +69,8 @@ impl Evidence {
 }
 
 impl Content {
-    /// The content of a report.
-    pub fn of(report: &Conversion<'_>) -> Self {
+    /// The content of a report that came by a way.
+    pub fn of(report: &Conversion<'_>, source: u64) -> Self {
         let promo_code = report.promo_code.unwrap_or_default();
         let digest = plain_digest(&[
             &report.money.amount_minor.to_le_bytes(),
@@ -82,6 +85,7 @@ impl Content {
             click_id: report.click_id,
             promo_code: report.promo_code.and_then(promo_key),
             identifiers: Vec::new(),
+            facts: Facts::of(report, source),
         }
     }
 
@@ -133,6 +137,8 @@ pub struct Order {
     pub revision: u64,
     /// Digest of the decision in force.
     pub decision: Id,
+    /// What the decision in force rests on.
+    pub basis: Basis,
 }
 
 impl Order {
@@ -160,6 +166,16 @@ impl Order {
     pub fn money(&self) -> (i64, &str) {
         let content = self.server.as_ref().or(self.browser.as_ref());
         content.map_or((0, ""), |content| (content.amount_minor, &content.currency))
+    }
+
+    /// What servers reported of the customer, or with the trust of browsers what anyone did, the
+    /// server's word first.
+    pub fn facts(&self, trust: Trust) -> Facts {
+        let browser = self.browser.as_ref().filter(|_| trust == Trust::Browser);
+        match (&self.server, browser) {
+            (Some(server), Some(browser)) => server.facts.or(&browser.facts),
+            (one, other) => one.as_ref().or(other).map_or_else(Facts::default, |side| side.facts),
+        }
     }
 
     /// What a decision may rest on: what servers reported, or with the trust of browsers what

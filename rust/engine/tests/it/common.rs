@@ -50,8 +50,46 @@ pub fn identifiers(list: &[(u64, u64)]) -> Value {
     Value::Array(list.iter().map(one).collect())
 }
 
+/// The user agent of an ordinary browser.
+pub const BROWSER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
+    (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
+
 fn client() -> Value {
-    array([Value::Nil, Value::from("UA/1"), Value::Nil])
+    Client::default().value()
+}
+
+/// What is kept of a caller.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client {
+    /// Digest of the address.
+    pub address: Option<u64>,
+    /// The truncated address.
+    pub prefix: Option<&'static str>,
+    pub country: Option<&'static str>,
+    /// `Sec-Fetch-Dest` of a request; without it no request is kept.
+    pub fetch_dest: Option<&'static str>,
+    pub agent: Option<&'static str>,
+}
+
+impl Client {
+    fn value(self) -> Value {
+        let address = self.address.map(|address| Value::Binary(address.to_le_bytes().to_vec()));
+        let is_known = self.address.is_some() || self.country.is_some();
+        let (address, country) = (optional(address), optional(self.country));
+        let network = array([address, Value::Nil, 0.into(), country, Value::Nil]);
+        let request = |dest: &str| {
+            let mut fields = vec![Value::from(20), true.into(), dest.into()];
+            fields.resize(12, Value::Nil);
+            Value::Array(fields)
+        };
+        array([
+            optional(self.prefix),
+            self.agent.unwrap_or(BROWSER_AGENT).into(),
+            Value::Nil,
+            optional(is_known.then_some(network)),
+            optional(self.fetch_dest.map(request)),
+        ])
+    }
 }
 
 /// The head of a record.
@@ -62,10 +100,11 @@ pub struct Head {
     pub accept_ms: u64,
     pub claim_ms: Option<u64>,
     pub trust: u64,
+    pub source: u64,
 }
 
 pub fn head(event: u64, accept_ms: u64) -> Head {
-    Head { event, brand: 1, accept_ms, claim_ms: None, trust: SERVER }
+    Head { event, brand: 1, accept_ms, claim_ms: None, trust: SERVER, source: 4 }
 }
 
 impl Head {
@@ -89,7 +128,7 @@ impl Head {
             Value::from(self.accept_ms),
             optional(self.claim_ms),
             Value::from(self.trust),
-            Value::from(4),
+            Value::from(self.source),
             body,
         ]))
     }
@@ -100,14 +139,18 @@ impl Head {
     }
 
     pub fn click_in(self, program: u64, partner: u64, flags: u64, list: &[(u64, u64)]) -> Vec<u8> {
+        self.visit(&Visit { program, partner, flags, list: list.to_vec(), ..Visit::default() })
+    }
+
+    pub fn visit(self, visit: &Visit) -> Vec<u8> {
         let body = [
-            Value::from(program),
-            Value::from(partner),
+            Value::from(visit.program),
+            Value::from(visit.partner),
             Value::from(9),
-            Value::from(flags),
-            identifiers(list),
-            Value::Map(vec![(Value::from("sub1"), Value::from("x"))]),
-            client(),
+            Value::from(visit.flags),
+            identifiers(&visit.list),
+            Value::Map(vec![(Value::from("sub1"), Value::from(visit.sub))]),
+            visit.client.value(),
         ];
         self.record(1, array(body))
     }
@@ -150,6 +193,24 @@ impl Head {
     }
 }
 
+/// A click.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub program: u64,
+    pub partner: u64,
+    pub flags: u64,
+    pub list: Vec<(u64, u64)>,
+    pub sub: &'static str,
+    pub client: Client,
+}
+
+impl Default for Visit {
+    fn default() -> Self {
+        let (list, client) = (Vec::new(), Client::default());
+        Self { program: 1, partner: 3, flags: 0, list, sub: "x", client }
+    }
+}
+
 /// A report of a conversion.
 #[derive(Clone, Debug, Default)]
 pub struct Sale {
@@ -161,6 +222,10 @@ pub struct Sale {
     pub promo: Option<&'static str>,
     pub item: Option<&'static str>,
     pub refused: Option<&'static str>,
+    pub client: Client,
+    pub started_ms: Option<u64>,
+    /// The program and the event type, unless they are 1 and 2.
+    pub kind: Option<(u64, u64)>,
 }
 
 pub fn sale(order: u64) -> Sale {
@@ -187,10 +252,11 @@ impl Sale {
         };
         let money =
             [Value::from(self.amount), "EUR".into(), Value::Nil, Value::from(19), Value::Nil];
+        let (program, event_type) = self.kind.unwrap_or((1, 2));
         array([
             bin(id(50_000 + self.order)),
-            Value::from(1),
-            Value::from(2),
+            Value::from(program),
+            Value::from(event_type),
             Value::from(format!("A-{}", self.order)),
             Value::from("main"),
             Value::from(self.flags),
@@ -201,8 +267,9 @@ impl Sale {
             Value::Nil,
             Value::Array(self.item.into_iter().map(item).collect()),
             Value::Map(vec![]),
-            client(),
+            self.client.value(),
             optional(self.refused),
+            optional(self.started_ms),
         ])
     }
 }

@@ -8,7 +8,7 @@ use headwater_engine::Error;
 use proptest::prelude::*;
 
 fn every_kind() -> Vec<Vec<u8>> {
-    let page = array([1.into(), "https://a.example/".into(), 0.into(), identifiers(&[]), nils(3)]);
+    let page = array([1.into(), "https://a.example/".into(), 0.into(), identifiers(&[]), nils(5)]);
     let decision = array(["approve".into(), bin(id(5)), Value::Map(vec![])]);
     let erasure = array(["person".into(), true.into(), false.into(), identifiers(&[(1, 2)])]);
     let list = Value::Array(vec![Value::from(true), Value::from(-70_000), Value::Nil]);
@@ -87,7 +87,7 @@ fn a_frame_holds_at_most_its_count_of_records() {
 fn page_of(bytes: usize) -> Vec<u8> {
     let make = |length: usize| {
         let url = "u".repeat(length);
-        let body = [1.into(), url.into(), 0.into(), identifiers(&[]), nils(3)];
+        let body = [1.into(), url.into(), 0.into(), identifiers(&[]), nils(5)];
         head(1, T0).record(2, array(body))
     };
     let overhead = make(1000).len() - 1000;

@@ -146,6 +146,7 @@ impl Bench {
                 _ => None,
             },
             trust: 1 + choices.below(2),
+            source: 4,
         }
     }
 }

@@ -21,7 +21,7 @@ fn record(number: u64, seen: &Seen, what: u8) -> Vec<u8> {
         trust: seen.trust as u64,
         ..head(number, seen.accept_ms)
     };
-    let nils = array(vec![Value::Nil; 3]);
+    let nils = array(vec![Value::Nil; 5]);
     let all = Value::Array(list(&seen.identifiers));
     match what {
         0 => {

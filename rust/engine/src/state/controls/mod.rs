@@ -3,16 +3,20 @@
 //! Of two changes of one object the one with the larger revision wins, whatever the order in
 //! which they arrive. Questions are asked as of a revision: what an object was is kept for a while.
 
+mod fraud;
 mod promo;
 mod versions;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+pub use fraud::PartnerTerms;
 pub use promo::{promo_key, Owner, PromoCode};
 pub use versions::{Revised, Versions};
 
 use crate::attribution::rules::{for_members, window, Rules, TouchClass};
+use crate::fraud::Layer;
 use crate::identity::digest::plain_digest;
 use crate::limits::Limits;
 use crate::msgpack::Reader;
@@ -29,6 +33,10 @@ pub struct Program {
     pub revision: u64,
     /// What its touches earn.
     pub rules: Rules,
+    /// What it says of the rules of fraud scoring.
+    pub fraud: Layer,
+    /// Domains of its own site, sorted.
+    pub sites: Vec<String>,
     /// Digest of the value in force.
     pub digest: Id,
 }
@@ -42,6 +50,8 @@ pub struct EventType {
     pub program: Option<u64>,
     /// Its own click window in milliseconds.
     pub window_ms: Option<u64>,
+    /// Whether it is a lead: what a person does once.
+    pub is_lead: bool,
     /// Digest of the value in force.
     pub digest: Id,
 }
@@ -55,6 +65,8 @@ pub struct Enrolment {
     pub revision: u64,
     /// Whether its clicks may earn credit.
     pub active: bool,
+    /// What few enrolments say: of millions the rest take up a word.
+    pub terms: Option<Arc<PartnerTerms>>,
     /// Digest of the value in force.
     pub digest: Id,
 }
@@ -105,6 +117,9 @@ pub struct Controls {
     event_windows: BTreeSet<(u64, u64, u64)>,
     /// Places of every kept version of a promo code that may earn.
     codes: BTreeSet<promo::Place>,
+    /// Program and partner of each enrolment of which a kept version has terms.
+    with_terms: BTreeSet<(u64, u64)>,
+    ready: fraud::Ready,
 }
 
 #[derive(Default)]
@@ -112,8 +127,13 @@ struct Value<'a> {
     window_ms: Option<u64>,
     program: Option<u64>,
     partner: Option<u64>,
+    kind: Option<&'a str>,
     status: Option<&'a str>,
     code: Option<&'a str>,
+    fraud: Option<&'a [u8]>,
+    identity: Option<&'a [u8]>,
+    destination_url: Option<&'a str>,
+    deep_link_hosts: Option<&'a [u8]>,
 }
 
 impl<'a> Value<'a> {
@@ -128,6 +148,11 @@ impl<'a> Value<'a> {
                 "partner" => value.partner = reader.uint().ok(),
                 "status" => value.status = reader.str().ok(),
                 "code" => value.code = reader.str().ok(),
+                "kind" => value.kind = reader.str().ok(),
+                "fraud" => value.fraud = Some(member),
+                "identity" => value.identity = Some(member),
+                "destination_url" => value.destination_url = reader.str().ok(),
+                "deep_link_hosts" => value.deep_link_hosts = Some(member),
                 _ => {}
             }
         });
@@ -148,7 +173,9 @@ impl Controls {
         let value = Value::read(bytes);
         let is_taken = match object {
             "program" => {
-                let program = Program { revision, rules: Rules::read(bytes), digest };
+                let fraud = value.fraud.map(Layer::read).unwrap_or_default();
+                let sites = fraud::sites(&value);
+                let program = Program { revision, rules: Rules::read(bytes), fraud, sites, digest };
                 is_newer(
                     self.programs.get(&number),
                     revision,
@@ -157,15 +184,17 @@ impl Controls {
                 ) && self.put_program(number, program)
             }
             "event_type" => {
-                let Value { program, window_ms, .. } = value;
-                let kind = EventType { revision, program, window_ms, digest };
+                let Value { program, window_ms, kind, .. } = value;
+                let is_lead = kind == Some("lead");
+                let kind = EventType { revision, program, window_ms, is_lead, digest };
                 let (old, count) = (self.event_types.get(&number), self.event_types.len());
                 is_newer(old, revision, count, limits.programs_max)
                     && self.put_event_type(number, kind)
             }
             "enrolment" => {
                 let active = value.is_active() && value.program.is_some();
-                let enrolment = Enrolment { number, revision, active, digest };
+                let terms = PartnerTerms::of(&value);
+                let enrolment = Enrolment { number, revision, active, terms, digest };
                 self.enrol(value.program.zip(value.partner), enrolment, limits.enrolments_max)
             }
             "promo_code" => {
@@ -177,6 +206,7 @@ impl Controls {
             _ => true,
         };
         if is_taken {
+            self.ready.clear();
             self.revision = self.revision.max(revision);
         }
         is_taken
@@ -194,8 +224,23 @@ impl Controls {
         let (old, count) = (self.enrolments.get(&pair), self.enrolments.len());
         is_newer(old, new.revision, count, entries_max) && {
             put(&mut self.enrolments, pair, new);
+            self.note_terms(pair);
             true
         }
+    }
+
+    fn note_terms(&mut self, pair: (u64, u64)) {
+        if self.enrolments.get(&pair).is_some_and(fraud::have_terms) {
+            self.with_terms.insert(pair);
+        } else {
+            self.with_terms.remove(&pair);
+        }
+    }
+
+    /// Puts back what a snapshot holds of an enrolment.
+    pub(crate) fn restore_enrolment(&mut self, pair: (u64, u64), versions: Versions<Enrolment>) {
+        self.enrolments.insert(pair, versions);
+        self.note_terms(pair);
     }
 
     fn put_program(&mut self, number: u64, new: Program) -> bool {
@@ -253,6 +298,23 @@ impl Controls {
     /// The click window of an event type's own as of a revision, in milliseconds.
     pub fn event_window_ms(&self, event_type: u64, revision: u64) -> Option<u64> {
         self.event_types.get(&event_type)?.at(revision)?.window_ms
+    }
+
+    /// The window of a class of touches for an event type of a program, in milliseconds.
+    pub fn window_ms(
+        &self,
+        program: u64,
+        event_type: u64,
+        class: TouchClass,
+        revision: u64,
+    ) -> u64 {
+        let event_window_ms = self.event_window_ms(event_type, revision);
+        self.rules(program, revision).window_ms(class, event_window_ms)
+    }
+
+    /// Whether an event type is a lead as of a revision.
+    pub fn is_lead(&self, event_type: u64, revision: u64) -> bool {
+        at(&self.event_types, &event_type, revision).is_some_and(|kind| kind.is_lead)
     }
 
     /// The longest window in which any touch may earn in a program, over all its event types, in

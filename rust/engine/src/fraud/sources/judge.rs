@@ -1,0 +1,205 @@
+//! What the counts of a source say of its clicks.
+
+use super::math::{are_so_few_rare, are_so_many_rare, log2, Odds, COUNT_BITS, LOG_BITS};
+use super::tally::{Pair, Totals};
+use crate::fraud::rules::{Rule, Ruleset};
+use crate::fraud::score::Findings;
+use crate::fraud::{Signal, ONE};
+
+/// One event, in the fixed point of counts.
+const COUNTED: u64 = 1 << COUNT_BITS;
+/// Settled conversions of other sources below which a rate of theirs is no measure.
+const BASELINE_CONVERSIONS_MIN: u64 = 20 * COUNTED;
+/// The prior of a rate, as conversions expected: how many it takes to be believed.
+const PRIOR_CONVERSIONS: u64 = 4 * COUNTED;
+/// The same for the order of sources, which accuses nobody.
+const RANK_PRIOR_CONVERSIONS: u64 = COUNTED;
+/// A flood converts at less than a fifth of the others' rate.
+const FLOOD_RATE_DIVISOR: u64 = 5;
+/// Conversions a source must have before its rate can be too high.
+const HIGH_RATE_CONVERSIONS_MIN: u64 = 50;
+/// How much larger a share of late conversions must be, in parts per million.
+const FLAT_SHARE_GAP_PPM: u64 = 200_000;
+/// Standard deviations it must be larger by, squared.
+const FLAT_DEVIATION_SQUARED: u128 = 16;
+/// A spread of timings is narrow below this many percent of the others'.
+const NARROW_PERCENT: u64 = 35;
+/// The part of `leaning` that is the source's: the middle says that it converts as the brand does.
+pub(super) const LEANING_MAX: u32 = 4000;
+/// How far one doubling of the rate moves it.
+const LEANING_DOUBLING: u64 = 250;
+const PPM: u64 = 1_000_000;
+
+/// The counts of a source and of all it is a part of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// The source: one sub id of a partner in a program.
+    pub(super) source: Totals,
+    /// The partner in the program.
+    pub(super) partner: Totals,
+    /// The program.
+    pub(super) program: Totals,
+    /// The brand.
+    pub(super) brand: Totals,
+}
+
+/// One finding: signal, severity, what was seen, from where on it counts.
+type Found = (Signal, u32, u64, u64);
+
+/// Adds what the counts say to the findings of a click of the source.
+pub(super) fn add_findings(counts: &Counts, rules: &Ruleset, out: &mut Findings) {
+    let others = counts.program.without(&counts.source);
+    let (source, program) = (&counts.source, &others);
+    let flat = flat_timing(source, program, &rules.rule(Signal::FlatTiming));
+    let is_flat = matches!(flat, Some(Some(_)));
+    let found = [
+        (
+            Signal::ClickFlooding,
+            flood(source, program, is_flat, &rules.rule(Signal::ClickFlooding)),
+        ),
+        (Signal::FlatTiming, flat),
+        (Signal::NarrowTiming, narrow_timing(source, program, &rules.rule(Signal::NarrowTiming))),
+        (Signal::RateTooHigh, high_rate(source, program, &rules.rule(Signal::RateTooHigh))),
+        (Signal::SourceQuality, quality(counts, program, &rules.rule(Signal::SourceQuality))),
+    ];
+    for (signal, found) in found {
+        match found {
+            Some(Some((signal, severity, observed, threshold))) => {
+                out.add(signal, severity, observed, threshold);
+            }
+            Some(None) => {}
+            None => out.absent(signal),
+        }
+    }
+    out.lean(leaning(counts));
+}
+
+/// Whether the others' rate is a measure.
+fn is_baseline(others: &Totals) -> bool {
+    others.settled.conversions >= BASELINE_CONVERSIONS_MIN && others.settled.clicks > 0
+}
+
+/// Conversions that some clicks would bring at a rate.
+fn expected(clicks: u64, rate: Pair) -> u64 {
+    let product = u128::from(clicks) * u128::from(rate.conversions);
+    u64::try_from(product / u128::from(rate.clicks.max(1))).unwrap_or(u64::MAX)
+}
+
+/// Very many clicks, next to no conversions. `None` without a baseline.
+fn flood(source: &Totals, others: &Totals, is_flat: bool, rule: &Rule) -> Option<Option<Found>> {
+    if !is_baseline(others) {
+        return None;
+    }
+    let Pair { clicks, conversions } = source.settled;
+    let mean = expected(clicks, others.settled) / FLOOD_RATE_DIVISOR;
+    let is_flood = clicks >> COUNT_BITS >= rule.low.max(1)
+        && are_so_few_rare(conversions, mean, Odds::HUNDREDTH);
+    let severity = if is_flat { ONE } else { ONE / 2 };
+    Some(is_flood.then_some((Signal::ClickFlooding, severity, clicks >> COUNT_BITS, rule.low)))
+}
+
+/// Conversions at random times: too many of them late.
+fn flat_timing(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+    let (count, baseline) = (source.timed(), others.timed());
+    if baseline < BASELINE_CONVERSIONS_MIN {
+        return None;
+    }
+    // One conversion more on either side: no share is known to be nothing or everything.
+    let usual = (others.over_hour + COUNTED) * PPM / (baseline + 2 * COUNTED);
+    let share = source.over_hour * PPM / count.max(1);
+    let gap = share.saturating_sub(usual);
+    let variance = u128::from(usual) * u128::from(PPM - usual);
+    let (n, m) = (u128::from(count), u128::from(baseline));
+    let squared = u128::from(gap) * u128::from(gap) * n * m;
+    let is_far = squared > FLAT_DEVIATION_SQUARED * variance * (n + m) * u128::from(COUNTED);
+    let is_flat = count >> COUNT_BITS >= rule.low && gap >= FLAT_SHARE_GAP_PPM && is_far;
+    Some(is_flat.then_some((Signal::FlatTiming, ONE, count >> COUNT_BITS, rule.low)))
+}
+
+/// Conversions that all take the same time.
+fn narrow_timing(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+    let usual = others.quartile_gap();
+    if others.timed() < BASELINE_CONVERSIONS_MIN || usual == 0 {
+        return None;
+    }
+    let count = source.timed() >> COUNT_BITS;
+    let is_narrow = count >= rule.low && source.quartile_gap() * 100 < usual * NARROW_PERCENT;
+    Some(is_narrow.then_some((Signal::NarrowTiming, ONE, count, rule.low)))
+}
+
+/// A rate that no honest source has.
+fn high_rate(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+    if !is_baseline(others) {
+        return None;
+    }
+    let Pair { clicks, conversions } = source.all;
+    let rate_ppm = expected(PPM, Pair { clicks, conversions });
+    let mean = expected(clicks, others.all);
+    let is_high = conversions >> COUNT_BITS >= HIGH_RATE_CONVERSIONS_MIN
+        && rate_ppm > rule.low
+        && are_so_many_rare(conversions, mean, Odds::MILLIONTH);
+    Some(is_high.then_some((Signal::RateTooHigh, ONE, rate_ppm, rule.low)))
+}
+
+/// A rate far below the program's, after doubt has pulled it towards the partner's, and that
+/// towards the program's.
+fn quality(counts: &Counts, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+    if !is_baseline(others) {
+        return None;
+    }
+    let siblings = counts.partner.settled.without(counts.source.settled);
+    let prior = PRIOR_CONVERSIONS;
+    let partner = relative_rate(siblings, others.settled, EQUAL, prior);
+    let rate = relative_rate(counts.source.settled, others.settled, partner, prior);
+    let ratio = (EQUAL * 100).checked_div(rate).unwrap_or(u64::MAX);
+    let severity = log_ramp(ratio, rule);
+    let found = (Signal::SourceQuality, severity, ratio, rule.low);
+    Some((severity > 0).then_some(found))
+}
+
+/// A rate as large as the one it is compared with.
+const EQUAL: u64 = 1 << LOG_BITS;
+
+/// How a rate compares with a baseline, shrunk towards `prior_rate` by a prior worth so many
+/// expected conversions; [`EQUAL`] for the same.
+fn relative_rate(counts: Pair, baseline: Pair, prior_rate: u64, prior: u64) -> u64 {
+    let prior_seen = u128::from(prior) * u128::from(prior_rate);
+    let seen = (u128::from(counts.conversions) << LOG_BITS) + prior_seen;
+    let expected = u128::from(expected(counts.clicks, baseline)) + u128::from(prior);
+    u64::try_from(seen / expected).unwrap_or(u64::MAX).max(1)
+}
+
+/// Severity by quarters of the way from `low` to `high` in logarithms.
+fn log_ramp(observed: u64, rule: &Rule) -> u32 {
+    if observed < rule.low {
+        return 0;
+    }
+    let way = log2(rule.high).saturating_sub(log2(rule.low));
+    let gone = log2(observed).saturating_sub(log2(rule.low));
+    let steps = (3 * gone).checked_div(way).map_or(4, |thirds| (1 + thirds).min(4));
+    u32::try_from(steps).unwrap_or(4) * (ONE / 4)
+}
+
+/// The order of sources: how the source's rate compares with the brand's, each of its parents'
+/// rates standing in for what is not known of it. From 0 for the best to [`LEANING_MAX`].
+fn leaning(counts: &Counts) -> u32 {
+    let brand = counts.brand.all;
+    if brand.conversions < BASELINE_CONVERSIONS_MIN {
+        return LEANING_MAX / 2;
+    }
+    let chain = [
+        counts.program.all.without(counts.partner.all),
+        counts.partner.all.without(counts.source.all),
+        counts.source.all,
+    ];
+    let rate = chain
+        .into_iter()
+        .fold(EQUAL, |parent, own| relative_rate(own, brand, parent, RANK_PRIOR_CONVERSIONS));
+    let step = |log: u64| u32::try_from((log * LEANING_DOUBLING) >> LOG_BITS).unwrap_or(u32::MAX);
+    let (zero, log) = (log2(EQUAL), log2(rate));
+    if log > zero {
+        (LEANING_MAX / 2).saturating_sub(step(log - zero))
+    } else {
+        (LEANING_MAX / 2).saturating_add(step(zero - log)).min(LEANING_MAX)
+    }
+}

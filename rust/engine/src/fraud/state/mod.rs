@@ -1,0 +1,260 @@
+//! What is remembered of a brand's clicks to tell genuine ones from others.
+//!
+//! Counters add up in any order, and the clicks of one client stand in the order of their times, so
+//! that what is decided in the end does not depend on the order in which clicks came. A click stays
+//! pending for two days; when a counter it is in passes a step it is scored again.
+
+pub(crate) mod bursts;
+pub(crate) mod distinct;
+pub(crate) mod fifo;
+pub(crate) mod intake;
+pub(crate) mod pending;
+pub(crate) mod rhythm;
+pub(crate) mod scores;
+pub(crate) mod tallies;
+
+use std::collections::BTreeMap;
+
+pub use scores::{Noted, Scores};
+
+use crate::fraud::repeats::Repeats;
+use crate::fraud::sources::Sources;
+use crate::identity::{Identifier, IdentifierType};
+use crate::limits::{
+    Limits, DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_WORK_MAX, SWEEP_ROWS_MAX,
+};
+use crate::state::chunks::Row;
+use crate::Id;
+
+use fifo::{Fifo, NONE};
+use pending::{Pending, Work, CLIENTS};
+use tallies::{day_of, fold, hour_of, Kind, Tallies};
+
+impl Row for u64 {
+    const BYTES: usize = 8;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self::from_le_bytes(bytes.try_into().ok()?))
+    }
+}
+
+/// Names of the versions of address lists that pending clicks were looked up in; beyond it the
+/// oldest is forgotten.
+const LISTS_MAX: usize = 254;
+/// The number of no version.
+const NO_LISTS: u8 = 255;
+/// Days back for which an erasure looks for counters.
+const ERASED_DAYS: u64 = 4;
+
+/// What is remembered of one brand's clicks. A clone shares all that is large.
+#[derive(Clone, Debug, Default)]
+pub struct Fraud {
+    /// What speaks against clicks.
+    pub scores: Scores,
+    /// What became of clicks, by their source.
+    pub sources: Sources,
+    /// What conversions have in common.
+    pub repeats: Repeats,
+    pub(crate) tallies: Tallies,
+    pub(crate) pending: Fifo<Pending>,
+    /// Clicks to be scored again.
+    pub(crate) work: Fifo<Work>,
+    /// By day: the counters whose comparison is made once more when nothing late can come.
+    pub(crate) closing: BTreeMap<u64, Fifo<u64>>,
+    /// Versions of address lists, by number; and which number is next.
+    pub(crate) lists: Vec<Box<str>>,
+    pub(crate) lists_next: u8,
+    /// No honeypot's mark is of a later day.
+    pub(crate) tainted_day: u64,
+    /// No page of the checkout was seen at a later time.
+    pub(crate) checkout_ms: u64,
+    /// No link was fetched ahead at a later time.
+    pub(crate) prefetch_ms: u64,
+}
+
+impl Fraud {
+    /// Nothing remembered; `seed` is nothing that outsiders know.
+    pub fn new(seed: u64) -> Self {
+        let tallies = Tallies { seed, ..Tallies::default() };
+        Self { tallies, ..Self::default() }
+    }
+
+    /// All but sources and sets of conversions, whose orders of age are not shared: cheap.
+    pub(crate) fn of_clicks(&self) -> Self {
+        Self {
+            scores: self.scores.clone(),
+            sources: Sources::default(),
+            repeats: Repeats::default(),
+            tallies: self.tallies.clone(),
+            pending: self.pending.clone(),
+            work: self.work.clone(),
+            closing: self.closing.clone(),
+            lists: self.lists.clone(),
+            ..*self
+        }
+    }
+
+    /// Bytes of memory taken, but for findings.
+    pub fn bytes(&self) -> usize {
+        let closing: usize = self.closing.values().map(Fifo::bytes).sum();
+        self.tallies.bytes() + self.pending.bytes() + self.work.bytes() + closing
+    }
+
+    /// How many counters there are.
+    pub fn tallies_len(&self) -> usize {
+        self.tallies.len()
+    }
+
+    /// How many clicks may still be scored again.
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Lets clicks go that are settled, a bounded part at a time.
+    pub fn sweep(&mut self, now_ms: u64, limits: &Limits) {
+        self.scores.sweep(now_ms);
+        for _ in 0..SWEEP_ROWS_MAX {
+            let oldest = self.pending.get(self.pending.first());
+            let is_due = oldest.is_some_and(|click| u64::from(click.settled_s) * 1000 <= now_ms);
+            if !is_due && self.pending.len() <= limits.fraud_pending_max {
+                return;
+            }
+            self.settle();
+        }
+    }
+
+    /// Lets the oldest pending click go.
+    fn settle(&mut self) {
+        let row = self.pending.first();
+        let Some(click) = self.pending.get(row).copied() else { return };
+        for client in 0..CLIENTS {
+            rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
+        }
+        self.pending.pop();
+    }
+
+    /// Has clicks scored again; above the bound the oldest such wish is dropped.
+    pub(crate) fn ask(&mut self, work: Work) {
+        if work.at == NONE {
+            return;
+        }
+        self.work.push(work);
+        if self.work.len() > FRAUD_WORK_MAX {
+            self.work.pop();
+        }
+    }
+
+    /// Has a comparison made once more when nothing late can come for its day.
+    pub(crate) fn close_later(&mut self, touch_ms: u64, key: u64) {
+        let of_day = self.closing.entry(day_of(touch_ms)).or_default();
+        if of_day.len() < FRAUD_CLOSING_MAX {
+            of_day.push(key);
+        }
+    }
+
+    /// A counter whose comparison is due.
+    pub(crate) fn closed(&mut self, now_ms: u64) -> Option<u64> {
+        loop {
+            let mut first = self.closing.first_entry()?;
+            if (first.key() + 1) * DAY_MS + FRAUD_CLOSE_AFTER_MS > now_ms {
+                return None;
+            }
+            match first.get_mut().pop() {
+                Some(key) => return Some(key),
+                None => first.remove(),
+            };
+        }
+    }
+
+    /// The number of a version of address lists.
+    pub(crate) fn lists_number(&mut self, name: Option<&str>) -> u8 {
+        let Some(name) = name else { return NO_LISTS };
+        if let Some(known) = self.lists.iter().position(|known| &**known == name) {
+            return u8::try_from(known).unwrap_or(NO_LISTS);
+        }
+        let number = self.lists_next;
+        match self.lists.get_mut(usize::from(number)) {
+            Some(place) => *place = name.into(),
+            None => self.lists.push(name.into()),
+        }
+        self.lists_next = if usize::from(number) + 1 < LISTS_MAX { number + 1 } else { 0 };
+        number
+    }
+
+    /// A version of address lists by its number.
+    pub(crate) fn lists_name(&self, number: u8) -> Option<&str> {
+        self.lists.get(usize::from(number)).map(|name| &**name)
+    }
+
+    /// Whether an address is shared by many on the day of a time; under the digest of that day.
+    pub fn is_crowd(&self, address: u64, at_ms: u64) -> bool {
+        let key = self.tallies.key(Kind::AddressDay, address, day_of(at_ms));
+        let agents = self.tallies.of(key).map_or(0, |tally| distinct::distinct(tally.agents));
+        agents >= CLIENT_CROWD_AGENTS
+    }
+
+    /// Forgets a visitor, a device or a click.
+    pub fn erase(&mut self, key: &Identifier, now_ms: u64) {
+        match key.kind {
+            IdentifierType::Visitor | IdentifierType::Device => {
+                self.erase_client(client_of(key), now_ms);
+            }
+            IdentifierType::Click => self.erase_click(&key.digest),
+            _ => {}
+        }
+    }
+
+    fn erase_client(&mut self, entity: u64, now_ms: u64) {
+        let key = rhythm::client_key(&self.tallies, entity);
+        let mut next = self.tallies.of(key).map_or(NONE, |tally| tally.head);
+        // As many as there are at most: a damaged snapshot must not make it endless.
+        for _ in 0..self.pending.len() {
+            let Some(click) = self.pending.get_mut(next) else { break };
+            let client = click.client_at(entity);
+            let Some(link) = client.and_then(|client| click.links.get_mut(client)) else { break };
+            next = link.earlier;
+            *link = pending::Link::default();
+        }
+        self.tallies.remove(key);
+        let days = day_of(now_ms).saturating_sub(ERASED_DAYS)..=day_of(now_ms) + 1;
+        for day in days {
+            for kind in [Kind::DeviceDay, Kind::Taint] {
+                self.tallies.remove(self.tallies.key(kind, entity, day));
+            }
+            for hour in hour_of(day * DAY_MS)..hour_of((day + 1) * DAY_MS) {
+                self.tallies.remove(self.tallies.key(Kind::DeviceHour, entity, hour));
+            }
+        }
+    }
+
+    /// Looks at every pending click: an erasure is rare.
+    fn erase_click(&mut self, click_id: &Id) {
+        self.scores.forget(click_id);
+        let place = self.pending.iter().position(|click| click.id == *click_id);
+        let Some(place) = place else { return };
+        let row = self.pending.first().wrapping_add(crate::state::chunks::number(place));
+        let Some(click) = self.pending.get(row).copied() else { return };
+        for client in 0..CLIENTS {
+            rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
+        }
+        if let Some(kept) = self.pending.get_mut(row) {
+            // Its counters' chains lead through it.
+            let (next, settled_s) = (kept.next, kept.settled_s);
+            *kept = Pending { next, settled_s, ..Pending::default() };
+        }
+    }
+}
+
+/// Different user agents of an address in a day from which on it and a user agent make no client.
+pub(crate) const CLIENT_CROWD_AGENTS: u64 = 8;
+
+/// The entity of an identifier.
+pub(crate) fn client_of(key: &Identifier) -> u64 {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = key.digest;
+    let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    fold(fold(low, u64::from_le_bytes(rest)), key.kind as u64).max(1)
+}

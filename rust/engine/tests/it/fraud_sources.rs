@@ -1,0 +1,498 @@
+//! What the clicks of a source have come to, and what that says of its other clicks.
+
+use headwater_engine::fraud::sources::tally::{Pair, EPOCH_DAYS, TIMING_BUCKETS};
+use headwater_engine::fraud::sources::{Event, Part, SourceKey, Sources, Tally, Timing, Totals};
+use headwater_engine::fraud::{Findings, Ruleset, Signal, ONE};
+use headwater_engine::limits::{SOURCES_MAX, SOURCE_EPOCHS, SOURCE_RECENT_MAX, SOURCE_SUBS_MAX};
+use headwater_engine::{Engine, Options};
+use proptest::prelude::*;
+
+use crate::common::*;
+use crate::fraud_conversions::{judged, last, order_of, rules, Judged};
+
+const HOUR: u64 = 3_600_000;
+const MINUTE: u64 = 60_000;
+/// A midnight, and half a day later, by when its clicks have had their time.
+const DAWN: u64 = 20_260 * DAY;
+const NOON: u64 = DAWN + 12 * HOUR;
+const ONE_COUNT: u64 = 256;
+
+fn source(partner: u64) -> SourceKey {
+    SourceKey::new(1, partner, Some("x"))
+}
+
+/// A brand whose partner 1 has 2000 clicks and 100 conversions, so many after so many minutes.
+struct Brand {
+    sources: Sources,
+    next: u64,
+}
+
+impl Brand {
+    fn new(minutes: &[(u64, u64)]) -> Self {
+        let mut brand = Self { sources: Sources::default(), next: 0 };
+        brand.clicks(1, 2000);
+        for (count, minutes) in minutes {
+            brand.conversions(1, *count, minutes * MINUTE);
+        }
+        brand
+    }
+
+    /// The usual: a fifth later than an hour.
+    fn usual() -> Self {
+        Self::new(&[(5, 1), (15, 2), (20, 6), (20, 20), (20, 45), (20, 100)])
+    }
+
+    fn clicks(&mut self, partner: u64, count: u64) {
+        for _ in 0..count {
+            self.next += 1;
+            self.sources.note_click(source(partner), id(self.next), DAWN);
+        }
+    }
+
+    fn conversions(&mut self, partner: u64, count: u64, after_ms: u64) {
+        for _ in 0..count {
+            self.sources.note_conversion(source(partner), DAWN, Some(Timing::of(after_ms)), true);
+        }
+    }
+
+    /// What is found of a partner's source half a day later.
+    fn found(&mut self, partner: u64) -> Findings {
+        self.sources.note_click(source(99), id(0), NOON);
+        let rules = Ruleset::default();
+        let mut found = Findings::new(&rules);
+        self.sources.add_findings(source(partner), &rules, &mut found);
+        found
+    }
+
+    /// Severity in quarters, what was seen and from where on it counts.
+    fn of(&mut self, partner: u64, signal: Signal) -> Option<(u32, u64, u64)> {
+        let found = self.found(partner);
+        let finding = found.list.iter().find(|finding| finding.signal == signal);
+        finding.map(|it| (it.severity / (ONE / 4), it.observed, it.threshold))
+    }
+}
+
+#[test]
+fn a_flood_has_very_many_clicks_and_fewer_conversions_than_chance_leaves_a_fifth_of_the_rate() {
+    // A fifth of one in twenty of a thousand is ten: two or fewer come in 0.3 %, three in 1.03 %.
+    for (clicks, conversions, expected) in [
+        (1000, 2, Some((2, 1000, 1000))),
+        (1000, 3, None),
+        (999, 2, None),
+        (1100, 3, Some((2, 1100, 1000))),
+        (5000, 30, Some((2, 5000, 1000))),
+        (5000, 39, None),
+    ] {
+        let mut brand = Brand::usual();
+        brand.clicks(2, clicks);
+        brand.conversions(2, conversions, 20 * MINUTE);
+        assert_eq!(brand.of(2, Signal::ClickFlooding), expected, "{conversions} of {clicks}");
+    }
+}
+
+#[test]
+fn clicks_that_may_yet_convert_accuse_nobody() {
+    let mut brand = Brand::usual();
+    for n in 0..3000 {
+        brand.sources.note_click(source(2), id(10_000 + n), NOON - 1);
+    }
+    assert_eq!(brand.of(2, Signal::ClickFlooding), None);
+    assert_eq!(brand.of(2, Signal::SourceQuality), None);
+    brand.sources.note_click(source(99), id(1), NOON + 6 * HOUR);
+    assert!(brand.of(2, Signal::ClickFlooding).is_some());
+}
+
+#[test]
+fn without_others_to_compare_with_nothing_is_said() {
+    let mut brand = Brand::new(&[(19, 2)]);
+    brand.clicks(2, 5000);
+    let found = brand.found(2);
+    assert!(found.list.is_empty());
+    for signal in [Signal::ClickFlooding, Signal::SourceQuality, Signal::RateTooHigh] {
+        assert_ne!(found.not_evaluated & signal.bit(), 0);
+    }
+    let mut alone = Brand::usual();
+    assert!(alone.found(1).list.is_empty());
+}
+
+#[test]
+fn conversions_at_random_times_are_told_from_a_handful_that_came_late() {
+    // Of the others a fifth comes late: four standard deviations of 30 are 34 points more, of a
+    // hundred 23, of a thousand 17, where 20 points are asked for.
+    for (late, soon, is_flat) in [
+        (17, 13, true),
+        (16, 14, false),
+        (17, 12, false),
+        (44, 56, true),
+        (43, 57, false),
+        (406, 594, true),
+        (405, 595, false),
+    ] {
+        let mut brand = Brand::usual();
+        brand.clicks(2, 8000);
+        brand.conversions(2, late, 5 * HOUR);
+        brand.conversions(2, soon, 10 * MINUTE);
+        let expected = is_flat.then_some((4, late + soon, 30));
+        assert_eq!(brand.of(2, Signal::FlatTiming), expected, "{late} of {}", late + soon);
+    }
+}
+
+#[test]
+fn an_hour_is_not_late_and_a_millisecond_more_is() {
+    for (after_ms, is_flat) in [(HOUR, false), (HOUR + 1, true)] {
+        let mut brand = Brand::usual();
+        brand.clicks(2, 500);
+        brand.conversions(2, 40, after_ms);
+        assert_eq!(brand.of(2, Signal::FlatTiming).is_some(), is_flat);
+    }
+}
+
+#[test]
+fn a_flood_with_conversions_at_random_times_is_graver() {
+    let mut brand = Brand::usual();
+    brand.clicks(2, 8000);
+    brand.conversions(2, 30, 5 * HOUR);
+    assert_eq!(brand.of(2, Signal::ClickFlooding), Some((4, 8000, 1000)));
+    assert_eq!(brand.of(2, Signal::FlatTiming), Some((4, 30, 30)));
+}
+
+#[test]
+fn conversions_that_all_take_the_same_time_are_no_peoples() {
+    for (count, spread, expected) in
+        [(20, false, Some((4, 20, 20))), (19, false, None), (40, true, None)]
+    {
+        let mut brand = Brand::usual();
+        brand.clicks(2, 500);
+        for n in 0..count {
+            let minutes = if spread { [1, 3, 10, 90][usize::try_from(n).unwrap() % 4] } else { 7 };
+            brand.conversions(2, 1, minutes * MINUTE);
+        }
+        assert_eq!(brand.of(2, Signal::NarrowTiming), expected);
+    }
+}
+
+#[test]
+fn a_rate_that_no_honest_source_has_needs_fifty_conversions_and_more_than_15_percent() {
+    for (clicks, conversions, expected) in [
+        (333, 50, Some((4, 150_150, 150_000))),
+        (334, 50, None),
+        (100, 49, None),
+        (100, 50, Some((4, 500_000, 150_000))),
+    ] {
+        let mut brand = Brand::usual();
+        brand.clicks(2, clicks);
+        brand.conversions(2, conversions, 20 * MINUTE);
+        assert_eq!(brand.of(2, Signal::RateTooHigh), expected, "{conversions} of {clicks}");
+    }
+    let mut all_convert = Brand::usual();
+    for (partner, conversions) in [(1, 300), (2, 60)] {
+        all_convert.conversions(partner, conversions, 20 * MINUTE);
+    }
+    all_convert.clicks(2, 300);
+    assert_eq!(all_convert.of(2, Signal::RateTooHigh), None, "a program where a fifth converts");
+}
+
+#[test]
+fn a_poor_source_is_told_by_how_many_times_it_is_below_the_others() {
+    // Four conversions are the doubt: none of 80 clicks are half the rate, of 1520 a twentieth.
+    for (clicks, conversions, expected) in [
+        (79, 0, None),
+        (80, 0, Some((1, 200, 200))),
+        (264, 0, Some((1, 429, 200))),
+        (267, 0, Some((2, 433, 200))),
+        (800, 0, Some((3, 1100, 200))),
+        (1519, 0, Some((3, 1998, 200))),
+        (1520, 0, Some((4, 2000, 200))),
+        (800, 40, None),
+    ] {
+        let mut brand = Brand::usual();
+        brand.clicks(2, clicks);
+        brand.conversions(2, conversions, 20 * MINUTE);
+        assert_eq!(brand.of(2, Signal::SourceQuality), expected, "{conversions} of {clicks}");
+    }
+}
+
+#[test]
+fn what_a_partners_other_sources_are_worth_stands_in_for_what_is_not_known_of_one() {
+    let quality = |sibling_conversions: u64| {
+        let mut brand = Brand::usual();
+        let sibling = SourceKey::new(1, 2, Some("other"));
+        for n in 0..1000 {
+            brand.sources.note_click(sibling, id(50_000 + n), DAWN);
+        }
+        for _ in 0..sibling_conversions {
+            brand.sources.note_conversion(sibling, DAWN, None, true);
+        }
+        brand.clicks(2, 40);
+        brand.of(2, Signal::SourceQuality)
+    };
+    assert_eq!(quality(50), None);
+    assert!(quality(0).is_some_and(|(quarters, ..)| quarters >= 3));
+}
+
+#[test]
+fn sources_rank_by_their_rate_also_where_nothing_is_said_against_them() {
+    let leaning = |clicks, conversions| {
+        let mut brand = Brand::usual();
+        brand.clicks(2, clicks);
+        brand.conversions(2, conversions, 20 * MINUTE);
+        brand.found(2).leaning
+    };
+    let ranked = [
+        leaning(100, 20),
+        leaning(100, 5),
+        leaning(10, 0),
+        leaning(40, 0),
+        leaning(100, 0),
+        leaning(1000, 1),
+        leaning(1000, 0),
+    ];
+    assert!(ranked.is_sorted_by(|better, worse| better < worse), "{ranked:?}");
+    assert!((1990..2010).contains(&ranked[1]), "as the brand does: {ranked:?}");
+    assert_eq!(Brand { sources: Sources::default(), next: 0 }.found(2).leaning, 2000);
+}
+
+#[test]
+fn nothing_of_one_program_or_partner_is_another_s() {
+    let mut brand = Brand::usual();
+    brand.clicks(2, 5000);
+    let rules = Ruleset::default();
+    for other in [SourceKey::new(2, 2, Some("x")), source(3)] {
+        let mut found = Findings::new(&rules);
+        brand.found(2);
+        brand.sources.add_findings(other, &rules, &mut found);
+        assert!(found.list.is_empty());
+    }
+}
+
+#[test]
+fn a_source_keeps_its_newest_clicks_and_a_partner_its_newest_sources() {
+    let mut sources = Sources::default();
+    let many = SOURCE_RECENT_MAX as u64 + 5;
+    for n in (0..many).rev() {
+        sources.note_click(source(2), id(n), DAWN + n);
+    }
+    let expected: Vec<_> = (5..many).map(id).collect();
+    assert_eq!(sources.recent(source(2)), expected);
+    sources.drop_click(source(2), id(7), DAWN + 7);
+    assert_eq!(sources.recent(source(2)).len(), SOURCE_RECENT_MAX - 1);
+    let sub = |n: u16| SourceKey { program: 1, partner: 3, sub: n };
+    for n in 0..u16::try_from(SOURCE_SUBS_MAX).unwrap() + 9 {
+        sources.note_click(sub(n), id(u64::from(n)), DAWN + u64::from(n) * 6 * HOUR);
+    }
+    assert_eq!(sources.len(), 4 + 1 + SOURCE_SUBS_MAX);
+    assert!(sources.recent(sub(8)).is_empty());
+    assert_eq!(sources.recent(sub(9)), vec![id(9)]);
+    assert_eq!(sources.recent(source(2)).len(), SOURCE_RECENT_MAX - 1, "nobody else's");
+    const { assert!(SOURCE_SUBS_MAX * 16 < SOURCES_MAX) };
+}
+
+/// Something that happens to a source: quarter of a day, whether a click, seconds later.
+type Happening = (u32, bool, Option<u64>);
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let part = prop_oneof![3 => 81_000..81_010_u32, 1 => 80_500..81_500_u32];
+    let after = prop::option::of(prop::sample::select(vec![0_u64, 1, 5, 40, 3600, 3601, 90_000]));
+    prop::collection::vec((part, any::<bool>(), after), 0..60)
+}
+
+fn event(happening: &Happening) -> Event {
+    match happening {
+        (_, true, _) => Event::Click,
+        (_, false, after) => Event::Conversion(after.map(|seconds| Timing::of(seconds * 1000))),
+    }
+}
+
+/// The same counts from the whole history at once.
+fn naive(history: &[Happening], now: u32) -> Totals {
+    const WEIGHTS: [u64; 14] =
+        [256, 269, 283, 297, 312, 328, 345, 362, 380, 400, 420, 441, 464, 487];
+    let newest = history.iter().map(|happening| happening.0).max().unwrap_or(0);
+    let epoch = |part: u32| part / 4 / EPOCH_DAYS;
+    let weight = |part: u32| WEIGHTS[(part / 4 % EPOCH_DAYS) as usize];
+    let counts = epoch(newest) as usize;
+    let kept = |happening: &&Happening| counts - (epoch(happening.0) as usize) < SOURCE_EPOCHS;
+    // Sums of one kind by epoch, faded each as a whole; young parts each apart.
+    let total = |is_meant: &dyn Fn(&Happening) -> bool, group: &dyn Fn(u32) -> u32| -> u64 {
+        let mut sums = std::collections::BTreeMap::new();
+        for happening in history.iter().filter(kept).filter(|happening| is_meant(happening)) {
+            let key = (epoch(happening.0), group(happening.0));
+            *sums.entry(key).or_insert(0) += weight(happening.0);
+        }
+        let faded =
+            |((of, _), sum): (&(u32, u32), &u64)| ((sum << 8) >> (epoch(now) - of)) / weight(now);
+        sums.iter().map(faded).sum()
+    };
+    let young = |part: u32| if part + 2 > newest { part } else { 0 };
+    let whole = |_| 0;
+    let is_settled = |part: u32| part + 2 <= newest || part + 2 <= now;
+    let timing = |happening: &Happening| match (happening.1, happening.2) {
+        (false, Some(seconds)) => Some(seconds),
+        _ => None,
+    };
+    let bucket = |seconds: u64| (0..15).find(|n| seconds < 1 << n).unwrap_or(15);
+    let mut totals = Totals {
+        settled: Pair {
+            clicks: total(&|it| it.1 && is_settled(it.0), &young),
+            conversions: total(&|it| !it.1 && is_settled(it.0), &young),
+        },
+        all: Pair { clicks: total(&|it| it.1, &young), conversions: total(&|it| !it.1, &young) },
+        over_hour: total(&|it| timing(it).is_some_and(|seconds| seconds > 3600), &whole),
+        ..Totals::default()
+    };
+    for place in 0..TIMING_BUCKETS {
+        totals.timing[place] =
+            total(&|it| timing(it).is_some_and(|seconds| bucket(seconds) == place), &whole);
+    }
+    totals
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn counts_are_those_of_the_whole_history_whatever_the_order(
+        history in happenings(),
+        taken_back in happenings(),
+        seed in any::<u64>(),
+        later in 0..300_u32,
+    ) {
+        let mut steps: Vec<(Happening, bool)> = history.iter().map(|it| (*it, true)).collect();
+        steps.sort_by_key(|((part, is_click, after), _)| {
+            let mixed = seed ^ u64::from(*part) ^ after.unwrap_or(7) << 20 ^ u64::from(*is_click);
+            mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31)
+        });
+        // What is taken back has been counted before, and is not newer than what stays.
+        let newest = history.iter().map(|happening| happening.0).max().unwrap_or(0);
+        let gone = taken_back.iter().filter(|happening| happening.0 <= newest);
+        let gone: Vec<Happening> = gone.copied().collect();
+        let put = gone.iter().map(|it| (*it, true));
+        let steps: Vec<(Happening, bool)> =
+            put.chain(steps).chain(gone.iter().map(|it| (*it, false))).collect();
+        let mut tally = Tally::default();
+        for (happening, is_in) in &steps {
+            tally.note(Part(happening.0), event(happening), *is_in);
+        }
+        let now = newest.max(tally.newest.0) + later;
+        prop_assert_eq!(tally.at(Part(now)), naive(&history, now));
+    }
+}
+
+#[test]
+fn what_happened_a_half_life_ago_counts_half() {
+    let mut tally = Tally::default();
+    for _ in 0..1000 {
+        tally.note(Part(81_000), Event::Click, true);
+    }
+    for (days, left) in [(0, 1000), (1, 951), (7, 707), (14, 500), (28, 250), (56, 62), (70, 31)] {
+        let clicks = tally.at(Part(81_000 + 4 * days)).all.clicks;
+        assert!(clicks.abs_diff(left * ONE_COUNT) < 3 * ONE_COUNT, "{days}: {clicks}");
+    }
+}
+
+/// A program in which floods are told from a hundred clicks on, and nothing else counts.
+fn flooded() -> World {
+    let mut world = World::default();
+    world.at(DAWN);
+    let off = ["SLICE_BURST", "CTIT_FLAT", "CTIT_LOW_VARIANCE", "CR_TOO_HIGH"];
+    let mut changes: Vec<(&str, &str, Value)> =
+        off.iter().map(|code| (*code, "mode", "off".into())).collect();
+    changes.push(("CLICK_FLOODING", "low", 100.into()));
+    world.push(head(90, DAWN).control("program", 1, 1, &[rules(&changes)]));
+    world
+}
+
+/// Clicks of a partner, each by a visitor of its own with the click's number.
+fn clicks(world: &mut World, partner: u64, numbers: std::ops::Range<u64>) -> Result {
+    let now = world.ms;
+    let click = |n| head(n, now).click(partner, &[(VISITOR, n)]);
+    world.push_all(&numbers.map(click).collect::<Vec<_>>())
+}
+
+fn sales(world: &mut World, numbers: std::ops::Range<u64>) -> Vec<Judged> {
+    let now = world.ms;
+    let sell = |n| last(&world.push(head(100_000 + n, now).sale(&sale(n).by(VISITOR, n))));
+    numbers.map(sell).collect()
+}
+
+/// Partner 3 has 500 clicks and 100 sales, partner 5 so many clicks and one sale.
+fn with_flood(clicks_of_flood: u64) -> World {
+    let mut world = flooded();
+    clicks(&mut world, 3, 1000..1500);
+    clicks(&mut world, 5, 2000..2000 + clicks_of_flood);
+    world.at(DAWN + HOUR / 2);
+    sales(&mut world, 1000..1100);
+    let sold = sales(&mut world, 2000..2001);
+    assert_eq!((sold[0].verdict.as_str(), sold[0].codes.len()), ("accept", 0));
+    world.at(NOON);
+    clicks(&mut world, 3, 5000..5001);
+    world
+}
+
+#[test]
+fn a_source_that_turns_out_to_be_a_flood_has_its_clicks_and_conversions_scored_again() {
+    let mut world = with_flood(200);
+    let result = clicks(&mut world, 5, 6000..6001);
+    let revised = result.rows("decision_revised");
+    assert_eq!(revised.len(), 200, "every click that it still knows");
+    assert_eq!(revised[0][10].as_str(), Some("CLICK_FLOODING"));
+    assert!(revised.iter().all(|row| row[4].as_str() == Some("review")));
+    let rows = result.rows("conversions");
+    assert_eq!((rows.len(), order_of(&rows[0])), (1, 2000));
+    let sold = judged(&rows[0]);
+    assert_eq!((sold.status.as_str(), sold.partner, sold.revision), ("attributed", Some(5), 2));
+    let code = sold.code("CLICK_FLOODING").unwrap();
+    assert!(code.is_inherited);
+    assert_eq!(code.severity, u64::from(ONE) / 2 * 4 / 5);
+    let next = clicks(&mut world, 5, 6001..6002);
+    assert_eq!(next.rows("decision_revised").len(), 0, "said once");
+    assert_eq!(next.rows("clicks")[0][10].as_str(), Some("review"));
+}
+
+#[test]
+fn and_back_when_its_conversions_come_in() {
+    let mut world = with_flood(200);
+    clicks(&mut world, 5, 6000..6001);
+    let mut last_decision = None;
+    for n in 2001..2040 {
+        let now = world.ms;
+        let result = world.push(head(100_000 + n, now).sale(&sale(n).by(VISITOR, n)));
+        for row in result.rows("conversions").iter().filter(|row| order_of(row) == 2000) {
+            last_decision = Some(judged(row));
+        }
+    }
+    let sold = last_decision.expect("decided again");
+    assert_eq!((sold.verdict.as_str(), sold.codes.len()), ("accept", 0));
+    let fresh = clicks(&mut world, 5, 7000..7001);
+    assert_eq!(fresh.rows("clicks")[0][10].as_str(), Some("accept"));
+}
+
+#[test]
+fn no_flood_is_another_brand_s_and_none_is_forgotten_with_a_restart() {
+    let mut world = with_flood(200);
+    let bytes = world.engine.view().to_bytes();
+    world.engine = Engine::restore(0, &bytes, Options::default()).unwrap();
+    assert_eq!(world.engine.view().to_bytes(), bytes);
+    let other = head(8000, NOON).brand(2).click(5, &[(VISITOR, 1)]);
+    assert_eq!(world.push(other).rows("clicks")[0][10].as_str(), Some("accept"));
+    let result = clicks(&mut world, 5, 6000..6001);
+    assert_eq!(result.rows("decision_revised").len(), 200);
+}
+
+#[test]
+fn tests_and_refused_clicks_are_not_counted() {
+    let mut world = flooded();
+    let now = world.ms;
+    let before = world.engine.view().to_bytes().len();
+    for (n, flags) in [(1, 1), (2, 16)] {
+        let visit = Visit { flags, ..Visit::default() };
+        world.push(head(n, now).visit(&visit));
+    }
+    let image = Client { fetch_dest: Some("image"), ..Client::default() };
+    world.push(head(3, now).browser().visit(&Visit { client: image, ..Visit::default() }));
+    let uncounted = world.engine.view().to_bytes().len();
+    clicks(&mut world, 3, 10..11);
+    let counted = world.engine.view().to_bytes().len();
+    // Four levels of counts are larger than all else that a click leaves behind.
+    assert!(counted - uncounted > (uncounted - before) / 2 + 1000);
+}
