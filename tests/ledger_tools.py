@@ -46,6 +46,10 @@ PROGRAM = {
     "methods": None,
     "aliases": {},
     "fraud": {},
+    "utm": {},
+    "utm_mode": "keep",
+    "link_signing": "off",
+    "link_salts": [],
 }
 
 

@@ -282,6 +282,21 @@ def doctor(data: Data = None, port: Port = None, console_port: ConsolePort = Non
     raise typer.Exit(run_doctor(_load(data=data, port=port, console_port=console_port)))
 
 
+@app.command("check-domain")
+def check_domain(
+    domain: Annotated[str, typer.Argument(help="The tracking domain.")],
+    site: Annotated[
+        str | None, typer.Option(help="Host of the site visitors end on; default: its parent.")
+    ] = None,
+    data: Data = None,
+    console_port: ConsolePort = None,
+) -> None:
+    """Check a tracking domain: DNS, TLS, its proxy, and whether Safari keeps its cookie."""
+    from headwater.ops.check_domain import run_check_domain
+
+    raise typer.Exit(run_check_domain(_load(data=data, console_port=console_port), domain, site))
+
+
 @key_app.command("create")
 def key_create(
     scope: Annotated[list[str], typer.Option(help="Scope of the key; may be given again.")],

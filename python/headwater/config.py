@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -46,6 +47,9 @@ class Config:
     """Start on a server that would lose data: for a test bench, shown in /readyz."""
     redis_maxmemory_bytes: int = limits.REDIS_MAXMEMORY_BYTES
     """Memory bound of the embedded server."""
+    public_url: str = ""
+    """Scheme and host under which visitors reach the public listener, for links without a
+    tracking domain; empty: its own address."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For and X-Forwarded-Proto count."""
     spool_bytes_max: int = limits.SPOOL_BYTES_MAX
@@ -106,6 +110,7 @@ _RANGES: dict[str, tuple[int, int]] = {
     "snapshot_every_ms": (100, 86_400_000),
     "lease_ms": (500, 600_000),
 }
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?", re.ASCII)
 _CHOICES = {"log_level": ("debug", "info", "warning", "error")}
 
 
@@ -183,6 +188,8 @@ def _convert(key: str, value: Any) -> Any:
         raise ValueError(f"needs a text, got {value!r}")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise ValueError(f"one of {', '.join(_CHOICES[key])}, got {value!r}")
+    if key == "public_url" and value and not _PUBLIC_URL.fullmatch(value):
+        raise ValueError(f"like https://track.example, without a path, got {value!r}")
     return value
 
 

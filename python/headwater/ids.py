@@ -128,6 +128,11 @@ def secret_key() -> bytes:
     return os.urandom(32)
 
 
+def link_salt() -> str:
+    """What tells one secret of signed links from another: 128 random bits in hex."""
+    return secrets.token_hex(16)
+
+
 def link_code(length: int) -> str:
     """A random link code of `length` characters, without the ones people misread."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -73,6 +73,8 @@ AGENT_BRANDS_BYTES_MAX: Final = 200
 AGENT_HINT_BYTES_MAX: Final = 32
 # A URL longer than this is cut by browsers and proxies on the way.
 URL_BYTES_MAX: Final = 2048
+# A Location beyond it is cut by proxies; without what the visit says a destination fits.
+LOCATION_BYTES_MAX: Final = 8 * KIB
 ORDER_ID_BYTES_MAX: Final = 255
 PROPERTIES_MAX: Final = 20
 ITEMS_MAX: Final = 200
@@ -207,6 +209,15 @@ READ_WAIT_MS: Final = 1000
 CONSOLE_BODY_BYTES_MAX: Final = 1 * MIB
 # Strings of one field of the management API: names, external ids, utm values.
 TEXT_CHARACTERS_MAX: Final = 255
+# Links made by one request, as many as a batch has events; their bodies fit a request.
+BULK_LINKS_MAX: Final = 1000
+# Destinations of one link by device and country; an edge holds them, and tells them over.
+LINK_TARGETS_MAX: Final = 20
+# Edge of a QR code: below, a link's modules are under a pixel; above, no print shop needs it.
+QR_PIXELS_MIN: Final = 64
+QR_PIXELS_MAX: Final = 4096
+# Modules of white around a QR code; the standard asks for four.
+QR_MARGIN_MAX: Final = 16
 # Entries of a program's lists; its value is held by every edge and sent whole at each change.
 PROGRAM_LIST_MAX: Final = 100
 # Unknown fields named in the warnings of one answer.

@@ -15,7 +15,7 @@ from yarl import URL
 from headwater import limits
 from headwater.console import bodies, checks, paging
 from headwater.errors import RequestRefused
-from headwater.ledger.destination import UTM_NAMES, with_utm
+from headwater.model.destination import UTM_NAMES, with_utm
 
 T = TypeVar("T")
 _ODD = st.sampled_from(

@@ -19,6 +19,7 @@ from headwater.edge.money import AmountRefused, minor_units
 from headwater.edge.network import Networks
 from headwater.edge.query import Query, decode, split_target
 from headwater.edge.responses import Redirect
+from headwater.edge.targets import Targets
 from headwater.edge.text import bytes_count, cut, has_control, is_plain
 from headwater.errors import RequestRefused
 from headwater.model.currency import EXPONENTS
@@ -250,7 +251,8 @@ def test_b3_a_location_keeps_its_bytes_and_is_safe(rest: str, query: str) -> Non
     url = f"https://shop.example/{rest}"
     table.apply("link", 1, {"program": 1, "partner": 1, "code": "x", "url": url})
     link = table.links[1]
-    visit = redirect._Visit(link, PROGRAM, Query(query), 0, link.head, link.tail, False)
+    target = Targets().of(link, PROGRAM).own
+    visit = redirect._Visit(link, PROGRAM, Query(query), 0, target, False, False)
     location = redirect._location(visit, "clk_1")
     Redirect(location)
     head, mark, fragment = url.partition("#")

@@ -54,6 +54,11 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
         ("HEADWATER_ALLOW_UNSAFE_REDIS", "maybe"),
         ("HEADWATER_TRUSTED_PROXIES", "10.0.0.0/8,nonsense"),
         ("HEADWATER_LOG_LEVEL", "loud"),
+        ("HEADWATER_PUBLIC_URL", "track.example"),
+        ("HEADWATER_PUBLIC_URL", "https://track.example/"),
+        ("HEADWATER_PUBLIC_URL", "https://track.example/path"),
+        ("HEADWATER_PUBLIC_URL", "javascript://track.example"),
+        ("HEADWATER_PUBLIC_URL", "https://user@track.example"),
     ],
 )
 def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
@@ -66,6 +71,11 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     file.write_text("port = = 3")
     with pytest.raises(ConfigError):
         load(file=file)
+
+
+@pytest.mark.parametrize("url", ["", "https://track.example", "http://127.0.0.1:8080"])
+def test_links_may_have_an_address_of_their_own(url: str) -> None:
+    assert load(environment={"HEADWATER_PUBLIC_URL": url}).public_url == url
 
 
 @pytest.mark.parametrize(("name", "bounds"), sorted(config._RANGES.items()))

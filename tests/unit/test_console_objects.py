@@ -216,8 +216,9 @@ def test_links_are_made_with_their_own_destination_utm_and_expiry(console: Runni
         ("expires_at", "2030-01-01T00:00:00", "invalid"),
         ("expires_at", "0001-01-01T00:00:00+23:59", "invalid"),
         ("expires_at", "9999-12-31T23:59:59-23:59", "invalid"),
-        ("utm", {"utm_source": "x" * 256}, "invalid"),
         ("utm", "x", "invalid"),
+        ("expired_destination_url", "https://evil.example/", "invalid_destination"),
+        ("expired_destination_url", "javascript:alert(1)", "invalid_destination"),
     ],
 )
 def test_links_that_are_not_made(

@@ -111,6 +111,7 @@ def test_a_click_is_read_with_all_that_was_kept(
             "deep_link_refused": False,
             "qr": False,
             "prefetch": False,
+            "link_tampered": False,
         },
         "touch_type": "click",
         "verdict": "accept",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -144,13 +145,21 @@ def test_b18_two_cookie_headers_are_read_in_order() -> None:
     assert cookies.read(["a=b", f"hw_visitor={GOOD}"]) == GOOD
 
 
+def cookie(**changes: Any) -> str:
+    wanted = {
+        "known_until": 0,
+        "now_ms": 86_400_000,
+        "age_s": 60,
+        "secure": True,
+        "same_site": True,
+    }
+    return cookies.header("v", **{**wanted, **changes}) or ""
+
+
 def test_the_cookie_fits_the_way_it_comes() -> None:
-    plain = cookies.header("v", age_s=60, secure=False, same_site=True)
-    assert plain == "hw_visitor=v; Max-Age=60; Path=/; HttpOnly; SameSite=Lax"
-    lax = cookies.header("v", age_s=60, secure=True, same_site=True)
-    assert lax.endswith("; Secure; SameSite=Lax")
-    cross = cookies.header("v", age_s=60, secure=True, same_site=False)
-    assert cross.endswith("; Secure; SameSite=None")
+    assert cookie(secure=False) == "hw_visitor=v.1; Max-Age=60; Path=/; HttpOnly; SameSite=Lax"
+    assert cookie().endswith("; Secure; SameSite=Lax")
+    assert cookie(same_site=False).endswith("; Secure; SameSite=None")
 
 
 def test_a_site_is_the_registrable_domain() -> None:

@@ -70,7 +70,6 @@ def test_codes_match_without_case(edge: Running, code: str) -> None:
         "/c/spring_1%2f",
         "/c/%2e%2e",
         "/c/spring_1;x=1",
-        "/c/spring_1+",
         "/c/" + "a" * 65,
         "/c/" + "a" * 4000,
         "/c/spring_١",
@@ -232,22 +231,25 @@ def test_other_methods_are_refused(edge: Running, method: str) -> None:
 
 def test_a_visitor_is_given_a_cookie_and_recognised_by_it(edge: Running) -> None:
     first = edge.call("GET", "/c/spring_1")
-    cookie = re.match(r"hw_visitor=([^;]+); Max-Age=2592000; Path=/", first.headers["Set-Cookie"])
+    cookie = re.match(
+        r"hw_visitor=((.{26})\.[0-9]{5}); Max-Age=2592000; Path=/", first.headers["Set-Cookie"]
+    )
     assert cookie
-    digest = _core.identifier_digest(IDENTITY_KEY, 1, "visitor_id", cookie[1])
+    digest = _core.identifier_digest(IDENTITY_KEY, 1, "visitor_id", cookie[2])
     assert edge.one().body[4] == [[8, digest]]
-    again = edge.call("GET", "/c/spring_1", headers={"Cookie": f"a=b; hw_visitor={cookie[1]}"})
-    assert f"hw_visitor={cookie[1]};" in again.headers["Set-Cookie"]
+    edge.call("GET", "/c/spring_1", headers={"Cookie": f"a=b; hw_visitor={cookie[1]}"})
     body = edge.one().body
     assert body[4] == [[8, digest]]
     assert not body[3] & Flag.NEW_VISITOR
 
 
 def test_b18_a_tampered_cookie_gets_a_new_id(edge: Running) -> None:
-    for value in ("x" * 26, "8" + "0" * 25, '"quoted"', "a" * 4096, ""):
+    good = ids.visitor_id()
+    broken = (f"{good}.", f"{good}.x", f"{good}.1234567", f".{good}", f"{good}.1.1")
+    for value in ("x" * 26, "8" + "0" * 25, '"quoted"', "a" * 4096, "", *broken):
         reply = edge.call("GET", "/c/spring_1", headers={"Cookie": f"hw_visitor={value}"})
         assert reply.status == 302
-        assert f"hw_visitor={value};" not in reply.headers["Set-Cookie"]
+        assert (value[:26] or "=;") not in reply.headers["Set-Cookie"]
 
 
 def test_the_cookie_is_secure_behind_a_tls_proxy(edge: Running) -> None:

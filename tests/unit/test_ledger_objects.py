@@ -10,12 +10,12 @@ import pytest
 
 from headwater import limits
 from headwater.errors import RequestRefused
-from headwater.ledger import access, enrolling, objects, outbox, queries, spreads
-from headwater.ledger.destination import with_utm
+from headwater.ledger import access, enrolling, linking, objects, outbox, queries, spreads
 from headwater.ledger.engine import Ledger
-from headwater.ledger.enrolling import LinkRequest
+from headwater.ledger.linking import LinkOrder, LinkRequest
 from headwater.ledger.objects import Origin, Saved
 from headwater.ledger.schema import config_outbox, config_spreads
+from headwater.model.destination import with_utm
 from headwater.model.records import ControlBody, Kind, Source, decode
 from ledger_tools import PROGRAM, identify, ledger_in, with_program
 
@@ -38,14 +38,8 @@ def enrolled(ledger: Ledger, program: int, partner: int) -> enrolling.Enrolled:
 
 
 def link(ledger: Ledger, program: int, partner: int, **request: Any) -> Saved:
-    return enrolling.create_link(
-        ledger,
-        Origin(),
-        program=program,
-        partner=partner,
-        request=LinkRequest(**request),
-        check=lambda _program: None,
-    )
+    order = LinkOrder(Origin(), program, partner, LinkRequest(**request), lambda _program: None)
+    return linking.create_link(ledger, order)
 
 
 def told(ledger: Ledger) -> list[outbox.Announcement]:
@@ -220,7 +214,7 @@ def test_a_change_for_many_that_was_cut_short_is_finished_by_the_next(
         pass
     assert len(told(ledger)) == 3
     assert spreads.unfinished_spreads(ledger) == []
-    page = queries.link_page(ledger, program=program, partner=None, after=0, count=10)
+    page = linking.link_page(ledger, {"program_id": program}, after=0, count=10)
     assert {row["url"] for row in page} == {"https://new.example/"}
 
 
@@ -233,12 +227,12 @@ def test_links_with_a_destination_of_their_own_do_not_follow_the_program(ledger:
     partner = partner_in(ledger)
     enrolled(ledger, program, partner)
     own = link(ledger, program, partner, destination_url="https://shop.example/own")
-    follows = link(ledger, program, partner, utm={"utm_source": "a b"})
+    follows = link(ledger, program, partner)
     spreads.change_program(ledger, program, {"destination_url": "https://new.example/#x"})
-    page = queries.link_page(ledger, program=program, partner=None, after=0, count=9)
+    page = linking.link_page(ledger, {"program_id": program}, after=0, count=9)
     urls = {row["id"]: row["url"] for row in page}
     assert urls[own.row["id"]] == "https://shop.example/own"
-    assert urls[follows.row["id"]] == "https://new.example/?utm_source=a%20b#x"
+    assert urls[follows.row["id"]] == "https://new.example/#x"
 
 
 def test_codes_are_unique_without_case_per_domain(ledger: Ledger) -> None:

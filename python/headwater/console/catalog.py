@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.console import fields, fraud_config, paging, shapes, views
+from headwater.console import fields, fraud_config, link_orders, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found, origin
 from headwater.ledger import objects, queries, spreads
@@ -70,6 +70,8 @@ def _program_columns(given: dict[str, Any]) -> dict[str, Any]:
     columns = dict(given)
     if "attribution" in columns:
         columns["attribution"] = fields.given(columns["attribution"])
+    if "utm" in columns:
+        columns["utm"] = link_orders.utm_of(columns["utm"])
     return columns
 
 
@@ -81,6 +83,7 @@ async def create_program(console: Console, request: Request) -> Answer:
     columns = _program_columns({**given, "name": body.name or body.code})
     columns["attribution"] = completed(columns["attribution"])
     columns["fraud"] = fraud_config.made(body.fraud)
+    columns["link_salts"] = []
     saved = await console.run(
         objects.create_program,
         console.ledger,

@@ -17,6 +17,7 @@ from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from headwater import limits
+from headwater.model import destination as tokens
 from headwater.model.attribution import WHOLE_PPM
 from headwater.model.currency import EXPONENTS
 
@@ -49,7 +50,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def destination(url: str) -> str:
-    """An absolute http(s) URL that can be sent in a Location header byte for byte."""
+    """An absolute http(s) URL that can be sent in a Location header byte for byte, but for its
+    tokens.
+    """
     if not url.isascii() or any(not 0x20 < ord(character) < 0x7F for character in url):
         raise ValueError("only printable ASCII is taken: percent-encode everything else")
     if len(url) > limits.URL_BYTES_MAX:
@@ -58,7 +61,7 @@ def destination(url: str) -> str:
     if match is None:
         raise ValueError("not an absolute http or https URL with a plain host and no user name")
     _destination_host(url, match)
-    return url
+    return tokens.checked(url)
 
 
 def destination_host(url: str) -> str:

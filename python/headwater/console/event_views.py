@@ -30,6 +30,7 @@ class Flags(View):
     deep_link_refused: bool
     qr: bool
     prefetch: bool
+    link_tampered: bool
 
 
 class Click(View):
@@ -134,6 +135,7 @@ def flags(bits: int) -> Flags:
         deep_link_refused=bool(bits & Flag.DEEP_LINK_REFUSED),
         qr=bool(bits & Flag.QR),
         prefetch=bool(bits & Flag.PREFETCH),
+        link_tampered=bool(bits & Flag.LINK_TAMPERED),
     )
 
 

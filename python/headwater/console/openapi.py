@@ -16,6 +16,7 @@ _MEANINGS: Final = {
     200: "As asked.",
     201: "Made.",
     202: "Taken, and not done yet.",
+    207: "Each by itself, in order.",
     400: "Not well-formed.",
     401: "No key, or not a valid one.",
     403: "The key's scope does not reach this.",

@@ -20,6 +20,7 @@ from headwater.console.answers import Answer
 from headwater.console.context import Console, Request
 from headwater.console.event_routes import CONFLICT, EVENT_ROUTES
 from headwater.console.fraud_shapes import FraudRules
+from headwater.console.link_routes import LINK_ROUTES
 from headwater.console.routing import Route
 from headwater.console.views import Page
 
@@ -211,6 +212,7 @@ _TRACKING = (
         {200: Page[views.Link]},
         query=shapes.LinksQuery,
         refusals=(409,),
+        for_partners=True,
     ),
     Route(
         "GET",
@@ -219,6 +221,7 @@ _TRACKING = (
         "Read a link",
         {200: views.Link},
         refusals=(404, 409),
+        for_partners=True,
     ),
     Route(
         "PATCH",
@@ -254,6 +257,7 @@ _TRACKING = (
         {200: views.DomainAllowed},
         query=shapes.AllowedQuery,
         refusals=(404,),
+        is_open=True,
     ),
 )
 
@@ -363,5 +367,5 @@ _SYSTEM = (
 )
 
 ROUTES: tuple[Route, ...] = (
-    _CATALOG + _TRACKING + _PROMO_CODES + _KEYS + _FRAUD + EVENT_ROUTES + _SYSTEM
+    _CATALOG + _TRACKING + LINK_ROUTES + _PROMO_CODES + _KEYS + _FRAUD + EVENT_ROUTES + _SYSTEM
 )

@@ -7,7 +7,7 @@ cannot say are in `checks`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -39,6 +39,7 @@ from headwater.model.attribution import (
     OnConflict,
     TouchClass,
 )
+from headwater.model.destination import UTM_NAMES, checked
 
 ProgramCode = Annotated[str, Meta(pattern=f"^{PROGRAM_CODE}$")]
 LinkCode = Annotated[str, Meta(pattern=f"^{LINK_CODE}$")]
@@ -55,6 +56,15 @@ Urls = Annotated[list[Url], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Parameters = Annotated[list[Parameter], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Aliases = Annotated[dict[Parameter, Parameter], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=3)]
+UtmMode = Annotated[
+    Literal["keep", "override"],
+    Meta(description="Whether utm parameters a destination has already stay or give way."),
+]
+LinkSigning = Annotated[
+    Literal["off", "report", "require"],
+    Meta(description="What becomes of unsigned parameters, from the first secret on."),
+]
+Device = Literal["ios", "android", "mobile", "desktop"]
 
 
 OwnWindow = Annotated[
@@ -129,6 +139,18 @@ class Attribution(Body):
     neighbours_max: Neighbours | UnsetType = UNSET
 
 
+class Utm(Body):
+    """Added to a destination; values may hold tokens such as `{partner_id}`."""
+
+    rules: ClassVar[Mapping[str, Rule]] = dict.fromkeys(UTM_NAMES, Rule(checked))
+
+    utm_source: Text | None = None
+    utm_medium: Text | None = None
+    utm_campaign: Text | None = None
+    utm_term: Text | None = None
+    utm_content: Text | None = None
+
+
 _PROGRAM_RULES: Final = {
     "brand_id": refers("brd"),
     "destination_url": _DESTINATION,
@@ -142,6 +164,7 @@ _PROGRAM_RULES: Final = {
 _PROGRAM_PARTS: Final[Mapping[str, type[Body]]] = {
     "attribution": Attribution,
     "fraud": FraudRules,
+    "utm": Utm,
 }
 
 
@@ -166,6 +189,9 @@ class ProgramIn(Body):
     methods: list[Method] | None = None
     aliases: Aliases = msgspec.field(default_factory=dict)
     fraud: FraudRules | None = None
+    utm: Utm = msgspec.field(default_factory=Utm)
+    utm_mode: UtmMode = "keep"
+    link_signing: LinkSigning = "off"
     status: Status = "active"
     external_id: ExternalId | None = None
 
@@ -189,6 +215,9 @@ class ProgramPatch(Body):
     methods: list[Method] | UnsetType | None = UNSET
     aliases: Aliases | UnsetType = UNSET
     fraud: FraudRules | UnsetType | None = UNSET
+    utm: Utm | UnsetType = UNSET
+    utm_mode: UtmMode | UnsetType = UNSET
+    link_signing: LinkSigning | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -259,14 +288,31 @@ class EnrolmentPatch(Body):
     fraud: FraudRules | UnsetType | None = UNSET
 
 
-class Utm(Body):
-    """Added to the destination, never over one that it has."""
+class LinkTarget(msgspec.Struct, kw_only=True):
+    """A destination for visitors on some devices, from some countries, or both."""
 
-    utm_source: Text | None = None
-    utm_medium: Text | None = None
-    utm_campaign: Text | None = None
-    utm_term: Text | None = None
-    utm_content: Text | None = None
+    destination_url: Url
+    devices: Annotated[list[Device], Meta(max_length=4)] = []
+    countries: Annotated[list[Country], Meta(max_length=limits.PROGRAM_LIST_MAX)] = []
+
+
+def link_targets(targets: list[LinkTarget]) -> list[LinkTarget]:
+    """Destinations of which the first that fits a visitor is taken."""
+    for target in targets:
+        checks.destination(target.destination_url)
+        if not target.devices and not target.countries:
+            raise ValueError("each names devices or countries")
+    return targets
+
+
+Targets = Annotated[
+    list[LinkTarget],
+    Meta(max_length=limits.LINK_TARGETS_MAX, description="The first that fits is taken."),
+]
+
+
+def _unmoved(value: object) -> object:  # noqa: ARG001
+    raise ValueError("a link keeps it for good: delete the link and make another of its code")
 
 
 Honeypot = Annotated[
@@ -279,11 +325,15 @@ _LINK_RULES: Final = {
     "code": Rule(checks.link_code),
     "destination_url": _DESTINATION,
     "expires_at": Rule(time_text),
+    "expired_destination_url": _DESTINATION,
+    "targets": Rule(link_targets, "invalid_destination"),
 }
+_UNMOVED: Final = dict.fromkeys(("program_id", "partner_id", "code", "domain"), Rule(_unmoved))
 
 
 class LinkIn(Body):
     rules: ClassVar[Mapping[str, Rule]] = _LINK_RULES
+    parts: ClassVar[Mapping[str, type[Body]]] = {"utm": Utm}
 
     program_id: Id
     partner_id: Id
@@ -298,16 +348,38 @@ class LinkIn(Body):
     utm: Utm = msgspec.field(default_factory=Utm)
     expires_at: Time | None = None
     honeypot: Honeypot = False
+    expired_destination_url: Url | None = None
+    targets: Targets = msgspec.field(default_factory=list)
     external_id: ExternalId | None = None
 
 
-class LinkPatch(Body):
-    rules: ClassVar[Mapping[str, Rule]] = _LINK_RULES
+class LinksIn(Body):
+    links: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            min_length=1,
+            max_length=limits.BULK_LINKS_MAX,
+            description="Each as the body that makes one link.",
+        ),
+    ]
 
+
+class LinkPatch(Body):
+    """`program_id`, `partner_id`, `code` and `domain` are refused: clicks stay whose they are."""
+
+    rules: ClassVar[Mapping[str, Rule]] = {**_LINK_RULES, **_UNMOVED}
+    parts: ClassVar[Mapping[str, type[Body]]] = {"utm": Utm}
+
+    program_id: Text | UnsetType = UNSET
+    partner_id: Text | UnsetType = UNSET
+    code: Text | UnsetType = UNSET
+    domain: Text | UnsetType = UNSET
     destination_url: Url | UnsetType | None = UNSET
     utm: Utm | UnsetType = UNSET
     expires_at: Time | UnsetType | None = UNSET
     honeypot: Honeypot | UnsetType = UNSET
+    expired_destination_url: Url | UnsetType | None = UNSET
+    targets: Targets | UnsetType = UNSET
     status: Status | UnsetType = UNSET
 
 
@@ -348,10 +420,13 @@ class ProgramsQuery(PageQuery):
 
 
 class LinksQuery(PageQuery):
-    rules: ClassVar[Mapping[str, Rule]] = _QUERY_RULES
+    rules: ClassVar[Mapping[str, Rule]] = {**_QUERY_RULES, "domain": Rule(checks.domain)}
 
     program_id: Id | None = None
     partner_id: Id | None = None
+    code: LinkCode | None = None
+    domain: Host | None = None
+    status: Literal["active", "paused", "deleted"] | None = None
 
 
 class EventsQuery(PageQuery):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from msgspec import UNSET
 
-from headwater import clock
-from headwater.console import checks, fields, fraud_config, paging, shapes, views
+from headwater.console import checks, fields, fraud_config, link_orders, paging, shapes, views
 from headwater.console.answers import Answer
 from headwater.console.catalog import program_row, written
 from headwater.console.context import Console, Request, not_found, origin
 from headwater.console.events import number_of
-from headwater.ledger import enrolling, objects, queries
-from headwater.ledger.schema import domains, links, partners, programs
+from headwater.console.own_links import own_link, reach_of
+from headwater.ledger import enrolling, linking, objects, queries
+from headwater.ledger.schema import domains, partners, programs
 
 # ---- Enrolments ----------------------------------------------------------------------------
 
@@ -83,52 +83,9 @@ async def list_enrolments(console: Console, request: Request) -> Answer:
 # ---- Links ---------------------------------------------------------------------------------
 
 
-def _leaves(url: str | None, program: Mapping[str, Any]) -> None:
-    """Raise RequestRefused when a link's own destination leaves its program."""
-    if url is None:
-        return
-    try:
-        checks.within_program(url, program)
-    except ValueError as error:
-        raise objects.refused_field("destination_url", "invalid_destination", str(error)) from None
-
-
-def _utm(utm: shapes.Utm) -> dict[str, str]:
-    return {name: value for name, value in fields.given(utm).items() if value is not None}
-
-
-def _time_ms(text: str | None) -> int | None:
-    return None if text is None else clock.parse_iso_ms(text)
-
-
-def _domain(text: str | None) -> int | str | None:
-    """A domain's id or external id, or its host: a host has no colon and no `dom_`."""
-    if text is None:
-        return None
-    if text.startswith("ext:"):
-        return text[4:]
-    head, _, tail = text.partition("dom_")
-    return int(tail) if not head and tail.isdecimal() and len(tail) <= 10 else text
-
-
 async def create_link(console: Console, request: Request) -> Answer:
-    body: shapes.LinkIn = request.body
-    link = enrolling.LinkRequest(
-        code=body.code,
-        domain=_domain(body.domain),
-        destination_url=body.destination_url,
-        utm=_utm(body.utm),
-        expires_ms=_time_ms(body.expires_at),
-        honeypot=body.honeypot,
-    )
     saved = await console.run(
-        enrolling.create_link,
-        console.ledger,
-        origin(body),
-        program=fields.parse_reference("prg", body.program_id),
-        partner=fields.parse_reference("prt", body.partner_id),
-        request=link,
-        check=partial(_leaves, body.destination_url),
+        linking.create_link, console.ledger, link_orders.order_of(request.body)
     )
     view = views.link(console.config, saved.row, request.warnings)
     await console.published(saved, view.id)
@@ -139,11 +96,20 @@ async def list_links(console: Console, request: Request) -> Answer:
     query: shapes.LinksQuery = request.query
     program = await number_of(console, programs, "prg", query.program_id)
     partner = await number_of(console, partners, "prt", query.partner_id)
+    reach = reach_of(request)
+    if reach.partner is not None:
+        partner = reach.partner if partner in (None, reach.partner) else 0
     rows = await console.run(
-        queries.link_page,
+        linking.link_page,
         console.ledger,
-        program=program,
-        partner=partner,
+        {
+            "program_id": program,
+            "partner_id": partner,
+            "code_key": query.code and query.code.lower(),
+            "host": query.domain,
+            "status": query.status,
+        },
+        brand=reach.brand,
         after=paging.after_number(query),
         count=query.limit + 1,
     )
@@ -152,26 +118,17 @@ async def list_links(console: Console, request: Request) -> Answer:
 
 
 async def read_link(console: Console, request: Request) -> Answer:
-    row = await console.run(
-        queries.object_row, console.ledger, links, request.reference("id", "lnk")
-    )
-    if row is None:
-        raise not_found()
-    return Answer(views.link(console.config, row))
+    return Answer(views.link(console.config, await own_link(console, request)))
 
 
 async def change_link(console: Console, request: Request) -> Answer:
-    given = fields.given(request.body)
-    if "expires_at" in given:
-        given["expires_ms"] = _time_ms(given.pop("expires_at"))
-    if "utm" in given:
-        given["utm"] = _utm(given["utm"])
+    columns = link_orders.columns_of(fields.given(request.body))
     saved = await console.run(
-        enrolling.change_link,
+        linking.change_link,
         console.ledger,
         request.reference("id", "lnk"),
-        given,
-        partial(_leaves, given.get("destination_url")),
+        columns,
+        link_orders.stays_within(columns),
     )
     if saved is None:
         raise not_found()
@@ -218,4 +175,4 @@ async def domain_allowed(console: Console, request: Request) -> Answer:
     row = await console.run(queries.domain_by_host, console.ledger, host)
     if row is None:
         raise not_found()
-    return Answer(views.DomainAllowed(domain=row["host"], allowed=True))
+    return Answer(views.DomainAllowed(allowed=True))

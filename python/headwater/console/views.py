@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from headwater import clock, ids
 from headwater.config import Config
 from headwater.console.fraud_shapes import FraudRules
+from headwater.model.destination import with_utm
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class Attribution(View):
 
 
 class Program(Object, kw_only=True):
+    """`link_secrets` counts the secrets that sign links now."""
+
     brand_id: str
     code: str
     name: str
@@ -72,6 +75,10 @@ class Program(Object, kw_only=True):
     methods: list[str] | None
     aliases: dict[str, str]
     fraud: FraudRules
+    utm: dict[str, str]
+    utm_mode: str
+    link_signing: str
+    link_secrets: int
 
 
 class EventType(Object, kw_only=True):
@@ -112,8 +119,14 @@ class Enrolment(View):
     warnings: list[str] | UnsetType = UNSET
 
 
+class LinkTarget(View):
+    destination_url: str
+    devices: list[str]
+    countries: list[str]
+
+
 class Link(Object, kw_only=True):
-    """`url` is what visitors click; `target_url` is where it leads."""
+    """`url` is what visitors click; `target_url` is where it leads, tokens not filled in."""
 
     code: str
     url: str
@@ -125,6 +138,53 @@ class Link(Object, kw_only=True):
     utm: dict[str, str]
     expires_at: str | None
     honeypot: bool
+    expired_destination_url: str | None
+    targets: list[LinkTarget]
+
+
+class LinkFault(View):
+    field: str
+    code: str
+    detail: str
+
+
+class LinkResult(View):
+    """What became of one link of many. `status` is what it would have been answered alone, `code`
+    the reason of its refusal.
+    """
+
+    index: int
+    status: int
+    id: str | None
+    code: str | None
+    link: ShortLink | None
+    errors: list[LinkFault]
+
+
+class LinkHolder(View):
+    """`until` null: it has the code now."""
+
+    link_id: str
+    program_id: str
+    partner_id: str
+    since: str
+    until: str | None
+
+
+class LinkHistory(View):
+    """The links that have had one code of one domain, the newest first."""
+
+    code: str
+    domain: str | None
+    holders: list[LinkHolder]
+
+
+class LinkSecret(View):
+    """A secret, told once; `valid` counts the program's secrets that sign links now."""
+
+    program_id: str
+    secret: str
+    valid: int
 
 
 class Domain(Object, kw_only=True):
@@ -133,7 +193,8 @@ class Domain(Object, kw_only=True):
 
 
 class DomainAllowed(View):
-    domain: str
+    """Told to whoever asks: yes, and nothing else."""
+
     allowed: bool
 
 
@@ -192,6 +253,9 @@ _PROGRAM_COLUMNS = (
     "default_country",
     "methods",
     "aliases",
+    "utm",
+    "utm_mode",
+    "link_signing",
 )
 
 
@@ -201,6 +265,7 @@ def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
         brand_id=ids.object_text("brd", row["brand_id"]),
         attribution=Attribution(**row["attribution"]),
         fraud=fraud_rules(row["fraud"]),
+        link_secrets=len(row["link_salts"]),
         **{name: row[name] for name in _PROGRAM_COLUMNS},
     )
 
@@ -232,6 +297,8 @@ def link_url(config: Config, row: Row) -> str:
     """The address visitors click: `/c/{code}` of the shared listener, `/{code}` of a domain."""
     if row["host"]:
         return f"https://{row['host']}/{row['code']}"
+    if config.public_url:
+        return f"{config.public_url}/c/{row['code']}"
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{config.port}/c/{row['code']}"
 
@@ -257,6 +324,8 @@ def enrolment(
 
 
 def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Link:
+    program = row["program"]
+    utm = {**program["utm"], **row["utm"]}
     return Link(
         **_base("lnk", row, warnings),
         code=row["code"],
@@ -265,10 +334,12 @@ def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) 
         partner_id=ids.object_text("prt", row["partner_id"]),
         domain=row["host"] or None,
         destination_url=row["destination_url"],
-        target_url=row["url"],
+        target_url=with_utm(row["url"], utm, override=program["utm_mode"] == "override"),
         utm=row["utm"],
         expires_at=None if row["expires_ms"] is None else clock.iso_ms(row["expires_ms"]),
         honeypot=row["honeypot"],
+        expired_destination_url=row["expired_destination_url"],
+        targets=[LinkTarget(**target) for target in row["targets"]],
     )
 
 

@@ -7,6 +7,7 @@ from multidict import istr
 
 from headwater import limits
 from headwater.edge import cookies
+from headwater.edge.address import place
 from headwater.edge.client import Caller
 from headwater.edge.context import Edge
 from headwater.edge.conversion import Origin
@@ -43,6 +44,12 @@ def address(edge: Edge, request: web.BaseRequest) -> str:
     if not edge.proxies:
         return peer
     return edge.proxies.client(peer, request.headers.getall(FORWARDED_FOR, ()))
+
+
+def country_of(edge: Edge, request: web.BaseRequest) -> str | None:
+    """The visitor's country, ISO 3166, where there is a list that tells it."""
+    at = place(address(edge, request))
+    return None if at is None else edge.networks.lists.addresses.of(at)[1]
 
 
 def is_secure(edge: Edge, request: web.BaseRequest) -> bool:

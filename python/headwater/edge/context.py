@@ -16,6 +16,7 @@ from headwater.edge.links import LinkTable
 from headwater.edge.memory import Memory
 from headwater.edge.meters import Meters
 from headwater.edge.network import Networks
+from headwater.edge.targets import Targets
 
 Decision = dict[str, Any]
 
@@ -70,6 +71,7 @@ class Edge:
     gate: Callable[[], bool] = lambda: True
     """False until the rest of the system is up; /readyz waits for it."""
     networks: Networks = field(default_factory=Networks)
+    targets: Targets = field(default_factory=Targets)
     proxies: TrustedProxies = field(init=False)
     meters: Meters = field(default_factory=Meters)
     now_ms: Callable[[], int] = clock.now_ms

@@ -1,26 +1,50 @@
-"""The visitor cookie: one first-party value, unguessable, worth nothing outside its brand."""
+"""The visitor cookie: one first-party value, unguessable, worth nothing outside its brand.
+
+A browser does not tell how long a cookie still lives, so its value says until which day: it is
+written again only when that changes.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from publicsuffixlist import PublicSuffixList
 
+from headwater import limits
+
 NAME = "hw_visitor"
 # 26 characters of 5 bits hold 130; the first of 128 bits is at most 7.
-_VALUE = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}", re.ASCII)
+_VISITOR = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
+_VALUE = re.compile(rf"({_VISITOR})(?:\.([0-9]{{1,6}}))?", re.ASCII)
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
+_DAY_S = 86_400
+
+
+class Known(NamedTuple):
+    """A visitor whose browser sent its cookie."""
+
+    visitor: str
+    until_day: int
+    """The day since 1970 on which the cookie ends, as it says itself; 0: it does not say."""
 
 
 def is_visitor(value: str) -> bool:
-    """Whether `value` is one this server could have given."""
-    return _VALUE.fullmatch(value) is not None
+    """Whether `value` is a visitor id this server could have given."""
+    match = _VALUE.fullmatch(value)
+    return match is not None and match[2] is None
 
 
 def read(headers: Iterable[str]) -> str | None:
-    """The first well-formed visitor id in the values of the Cookie header, or None.
+    """The visitor id in the values of the Cookie header, or None."""
+    known = read_known(headers)
+    return known.visitor if known else None
+
+
+def read_known(headers: Iterable[str]) -> Known | None:
+    """The first well-formed visitor cookie in the values of the Cookie header, or None.
 
     Anything else in there, quotes, duplicates, `$Version`, broken pairs, is passed over.
     """
@@ -29,8 +53,9 @@ def read(headers: Iterable[str]) -> str | None:
             continue
         for pair in header.split(";"):
             name, _, value = pair.strip(" \t").partition("=")
-            if name == NAME and is_visitor(value):
-                return value
+            match = _VALUE.fullmatch(value) if name == NAME else None
+            if match is not None:
+                return Known(match[1], int(match[2] or 0))
     return None
 
 
@@ -48,13 +73,22 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
-def header(value: str, *, age_s: int, secure: bool, same_site: bool) -> str:
-    """The Set-Cookie value. `secure`: the browser came over TLS; `same_site`: the tracking host
-    and the destination share a registrable domain, so that no cross-site sending is needed.
+def header(
+    visitor: str, *, known_until: int, now_ms: int, age_s: int, secure: bool, same_site: bool
+) -> str | None:
+    """The Set-Cookie value that makes the visitor's cookie live `age_s` from now on; None when it
+    does so already, to the day. `known_until` is the day of the cookie the browser sent, 0: none.
 
-    Without TLS a browser drops SameSite=None, so Lax is all that can be asked for.
+    Nothing is shortened: the cookie is of all programs of the host. `secure`: the browser came
+    over TLS; `same_site`: the tracking host and the destination share a registrable domain, so
+    that no cross-site sending is needed. Without TLS a browser drops SameSite=None, so Lax is all
+    that can be asked for.
     """
-    text = f"{NAME}={value}; Max-Age={age_s}; Path=/; HttpOnly"
+    now_s = now_ms // 1000
+    until_day = (now_s + age_s) // _DAY_S
+    if until_day <= known_until <= (now_s + limits.COOKIE_AGE_S_MAX) // _DAY_S:
+        return None
+    text = f"{NAME}={visitor}.{until_day}; Max-Age={age_s}; Path=/; HttpOnly"
     if not secure:
         return text + "; SameSite=Lax"
     return text + ("; Secure; SameSite=Lax" if same_site else "; Secure; SameSite=None")

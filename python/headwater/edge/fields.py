@@ -11,13 +11,12 @@ import msgspec
 from headwater import limits
 from headwater.edge.text import bytes_count, cut, has_control, is_plain
 from headwater.errors import FieldFault, RequestRefused
+from headwater.model.destination import SUB_IDS, UTM_NAMES
 from headwater.model.reasons import REASONS
 
 Consent = Literal["granted", "denied"]
 TouchType = Literal["click", "soft_click", "impression"]
-SUB_IDS = tuple(f"sub{number}" for number in range(1, 11))
-UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-CLICK_PARAMETERS = (*SUB_IDS, "shared_id", "source", *UTM)
+CLICK_PARAMETERS = (*SUB_IDS, "shared_id", "source", *UTM_NAMES)
 """What a click may carry to reports: cut at the bound and flagged, never refused for length."""
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from headwater import limits
-from headwater.edge import cookies
+from headwater.edge import cookies, link_options
+from headwater.edge.link_options import LinkOptions, ProgramOptions
 from headwater.model.records import Flag
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 Value = dict[str, Any]
 
 _CODE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.LINK_CODE_CHARACTERS_MAX}}}", re.ASCII)
-_DESTINATION = re.compile(r"https?://[\x21-\x5b\x5d-\x7e]+", re.ASCII | re.IGNORECASE)
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 ACTIVE = "active"
 # The least time a visitor cookie lives: a click's window may be a day, the visitor's longer.
@@ -57,6 +57,7 @@ class Program(NamedTuple):
     methods: frozenset[str] | None
     """Tracking methods switched on; None: all."""
     aliases: dict[str, str]
+    options: ProgramOptions
 
 
 class EventType(NamedTuple):
@@ -70,7 +71,7 @@ class EventType(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A link; `head` and `tail` are its destination before and after the fragment's mark."""
+    """A link; `url` is its destination, utm parameters and tokens not filled in."""
 
     number: int
     program: int
@@ -78,8 +79,8 @@ class Link(NamedTuple):
     code: str
     domain: str | None
     """The tracking domain's host; None: every host that is none."""
-    head: str
-    tail: str
+    url: str
+    options: LinkOptions
     expires_ms: int | None
     active: bool
     flags: int
@@ -114,7 +115,7 @@ class LinkTable:
         self.enrolments: dict[tuple[int, int], bool] = {}
         self.partners: dict[int, bool] = {}
         self.links: dict[int, Link] = {}
-        self._cookie_age_s: int | None = None
+        self._cookie_ages_s: dict[int, int] = {}
         self._event_types: dict[int, EventType] = {}
         self._domains: dict[int, Domain] = {}
         self._keys: dict[int, Key] = {}
@@ -169,17 +170,24 @@ class LinkTable:
                 return None
         return found
 
-    @property
-    def cookie_age_s(self) -> int:
-        """Longest click window of all programs and event types: they share the host's one
-        cookie.
+    def cookie_age_s(self, program: Program) -> int:
+        """How long a visitor is known after a click: the longest window of the program and of its
+        event types.
         """
-        if self._cookie_age_s is None:
-            windows = [each.window_s for each in self.programs.values()]
-            windows += [each.window_s for each in self._event_types.values()]
-            longest_s = max(windows, default=0)
-            self._cookie_age_s = min(max(longest_s, _COOKIE_AGE_S_MIN), limits.COOKIE_AGE_S_MAX)
-        return self._cookie_age_s
+        age_s = self._cookie_ages_s.get(program.number)
+        if age_s is None:
+            longest_s = max(
+                program.window_s,
+                *(
+                    each.window_s
+                    for each in self._event_types.values()
+                    if each.program == program.number
+                ),
+                _COOKIE_AGE_S_MIN,
+            )
+            age_s = min(longest_s, limits.COOKIE_AGE_S_MAX)
+            self._cookie_ages_s[program.number] = age_s
+        return age_s
 
     def is_domain(self, host: str) -> bool:
         return host in self._domains_by_host
@@ -225,7 +233,7 @@ class LinkTable:
             program = _read_program(number, value)
             self.programs[number] = program
             self._programs_by_code[program.code] = program
-        self._cookie_age_s = None
+        self._cookie_ages_s.clear()
 
     def _event_type(self, number: int, value: Value | None) -> None:
         _forget(
@@ -244,7 +252,7 @@ class LinkTable:
             )
             self._event_types[number] = found
             self._event_types_by_code[found.program, found.code] = found
-        self._cookie_age_s = None
+        self._cookie_ages_s.clear()
 
     def _partner(self, number: int, value: Value | None) -> None:
         if value is None:
@@ -330,6 +338,7 @@ def _read_program(number: int, value: Value) -> Program:
         default_country=value.get("default_country") or None,
         methods=_read_methods(value.get("methods")),
         aliases={str(k): str(v) for k, v in (value.get("aliases") or {}).items()},
+        options=link_options.of_program(value),
     )
 
 
@@ -343,11 +352,7 @@ def _read_methods(value: Any) -> frozenset[str] | None:
 
 def _read_link(number: int, value: Value) -> Link:
     url = str(value["url"])
-    # The destination was judged when the link was made; a header is made of it here, so what
-    # could break the header is judged once more.
-    if not _DESTINATION.fullmatch(url):
-        raise ValueError("the destination cannot be emitted")
-    head, mark, fragment = url.partition("#")
+    link_options.require_emittable(url)
     domain = value.get("domain")
     return Link(
         number=number,
@@ -355,8 +360,8 @@ def _read_link(number: int, value: Value) -> Link:
         partner=int(value["partner"]),
         code=str(value["code"]).lower(),
         domain=str(domain).lower() if domain else None,
-        head=head,
-        tail=mark + fragment,
+        url=url,
+        options=link_options.of_link(value),
         expires_ms=value.get("expires_ms"),
         active=_is_active(value),
         flags=int(Flag.HONEYPOT) if value.get("honeypot") else 0,

@@ -6,6 +6,7 @@ decoded once, the first of two values wins, pairs past the limit are not looked 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from headwater import limits
@@ -57,6 +58,14 @@ class Query:
     def raw(self, name: str) -> str | None:
         """The first value of `name` as it came, or None."""
         return self._raw.get(name)
+
+    def without(self, names: Collection[str]) -> Query:
+        """The same query as if `names` had not been sent."""
+        left = Query("")
+        left._raw = {name: raw for name, raw in self._raw.items() if name not in names}
+        left.repeated = [name for name in self.repeated if name not in names]
+        left.overflow = self.overflow
+        return left
 
     def items(self) -> list[tuple[str, str]]:
         """Every name with its first value, decoded, in order."""

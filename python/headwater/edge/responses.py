@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,10 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "X-Robots-Tag": "noindex",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
     "Referrer-Policy": "no-referrer",
     "Server": SERVER,
 }
@@ -47,7 +51,7 @@ _PAGE = (
     '<meta name="viewport" content="width=device-width">'
     "<title>{title}</title>"
     "<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:20vh auto;"
-    "padding:0 1rem;color:#222}}h1{{font-size:1.4rem}}</style>"
+    "padding:0 1rem;color:#222;overflow-wrap:anywhere}}h1{{font-size:1.4rem}}</style>"
     "<h1>{title}</h1><p>{text}</p></html>"
 )
 _NOT_FOUND = _PAGE.format(
@@ -116,6 +120,15 @@ def not_found_page() -> web.Response:
 def expired_page() -> web.Response:
     """For a person who followed a link whose time is over."""
     return web.Response(status=410, body=_EXPIRED, headers=_PAGE_HEADERS)
+
+
+def preview_page(url: str) -> web.Response:
+    """For a person who asks where a link leads before following it."""
+    page = _PAGE.format(
+        title="Where this link leads",
+        text=f"<code>{html.escape(url)}</code></p><p>This look was not counted as a click.",
+    )
+    return web.Response(status=200, body=page.encode(), headers=_PAGE_HEADERS)
 
 
 class Redirect(web.StreamResponse):

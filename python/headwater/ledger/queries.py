@@ -88,23 +88,6 @@ def enrolment_page(ledger: Ledger, program: int, *, after: int, count: int) -> l
     return [{**row, "link": found[row["default_link"]]} for row in page]
 
 
-def link_page(
-    ledger: Ledger,
-    *,
-    program: int | None,
-    partner: int | None,
-    after: int,
-    count: int,
-) -> list[Row]:
-    """Links, of one program or partner if named."""
-    within = []
-    if program is not None:
-        within.append(links.c.program_id == program)
-    if partner is not None:
-        within.append(links.c.partner_id == partner)
-    return object_page(ledger, links, *within, after=after, count=count)
-
-
 def domain_by_host(ledger: Ledger, host: str) -> Row | None:
     """The tracking domain of a host in lower case."""
     with ledger.read() as connection:

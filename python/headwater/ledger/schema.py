@@ -111,6 +111,12 @@ programs = Table(
     Column("aliases", JSON, nullable=False),
     # What the program says of fraud rules; `{}`: nothing.
     Column("fraud", JSON, nullable=False),
+    # Added to every link's destination; what the link itself says goes before it.
+    Column("utm", JSON, nullable=False),
+    string("utm_mode"),
+    string("link_signing"),
+    # Of the secrets that are valid, the newest last.
+    json_list("link_salts"),
     *object_columns(),
     UniqueConstraint("brand_id", "external_id"),
 )
@@ -172,12 +178,24 @@ links = Table(
     string("code_key"),
     string("destination_url", nullable=True),
     Column("utm", JSON, nullable=False),
+    # The destination: its own, or the program's.
     string("url"),
     integer("expires_ms", nullable=True),
     # Nobody who sees the page can follow it.
     Column("honeypot", Boolean, nullable=False),
+    string("expired_destination_url", nullable=True),
+    json_list("targets"),
     *object_columns(),
-    UniqueConstraint("host", "code_key"),
+    # A deleted link's code may be given to another.
+    Index(
+        "uq_links_live",
+        "host",
+        "code_key",
+        unique=True,
+        sqlite_where=text("status <> 'deleted'"),
+        postgresql_where=text("status <> 'deleted'"),
+    ),
+    Index("ix_links_host_code_key", "host", "code_key"),
     UniqueConstraint("program_id", "external_id"),
 )
 promo_codes = Table(

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 
 from headwater import limits
 from headwater.ledger import values
-from headwater.ledger.destination import with_utm
 from headwater.ledger.engine import Ledger
 from headwater.ledger.enrolling import Rewrite
 from headwater.ledger.objects import Reference, Saved, find, saved, update
@@ -172,7 +171,7 @@ def _program_step(
     ).mappings()
     changes, last = [], after
     for revision, row in enumerate([dict(each) for each in rows], first):
-        url = with_utm(row["program_destination"], row["utm"])
+        url = row["program_destination"]
         changed = update(connection, links, row, revision, {"url": url})
         changes.append(values.link_change(changed, row["brand_id"]))
         last = row["id"]

@@ -55,6 +55,10 @@ def program_change(row: Row) -> Change:
         "timezone",
         "methods",
         "aliases",
+        "utm",
+        "utm_mode",
+        "link_signing",
+        "link_salts",
     )
     value = {"brand": row["brand_id"], **{name: row[name] for name in names}}
     return Change("program", row["id"], row["brand_id"], control, value)
@@ -110,7 +114,12 @@ def link_change(row: Row, brand: int) -> Change:
         "url": row["url"],
         "expires_ms": row["expires_ms"],
         "honeypot": row["honeypot"],
+        "expired_url": row["expired_destination_url"],
+        "utm": row["utm"],
+        "targets": row["targets"],
     }
+    if row["status"] == DELETED:
+        return Change("link", row["id"], brand, control, None, is_deleted=True)
     return Change("link", row["id"], brand, control, value)
 
 

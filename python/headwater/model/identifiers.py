@@ -27,6 +27,7 @@ TYPES: Final[dict[str, IdentifierType]] = {
 """Field of a request to type of the graph. A click id is no digest: it is the id itself."""
 
 _EMAIL = re.compile(r"[^@\s]+(?:@|%40)[^@\s]+\.[^@\s.]+", re.IGNORECASE)
+_COOKIE = re.compile(r"([0-7][0-9a-hjkmnp-tv-z]{25})\.[0-9]{1,6}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ def digested(
         value = value_of(name)
         if not value:
             continue
+        if name == "visitor_id":
+            value = visitor_of(value)
         if name == "customer_id" and looks_like_email(value):
             result.faults.append((name, "pii_in_customer_id"))
             continue
@@ -79,6 +82,14 @@ def of_email(key: bytes, brand: int, email: str) -> tuple[TypeAndDigest, ...]:
     """The identifiers that an address has with a brand; none for what no event could carry."""
     found = digested(key, brand, {"email": email}.get, None, with_email_sha1=True).found
     return tuple(sorted(found))
+
+
+def visitor_of(value: str) -> str:
+    """The visitor id in a cookie's value, which also tells until when it lives; any other value
+    is a brand's own id, and stays as it is.
+    """
+    match = _COOKIE.fullmatch(value)
+    return match[1] if match else value
 
 
 def click_id(text: str) -> bytes | None:

@@ -72,6 +72,8 @@ class Flag(IntFlag):
     """The e-mail address of the report is one of a disposable mail service."""
     EMAIL_LOOKED_UP = 2048
     """A list of disposable mail services was there to look in, and an address to look up."""
+    LINK_TAMPERED = 4096
+    """The program's links are signed, and this click's parameters are not, or not any more."""
 
 
 class NetworkFlag(IntFlag):

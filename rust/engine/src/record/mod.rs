@@ -47,6 +47,8 @@ pub mod flags {
     pub const DISPOSABLE_EMAIL: u64 = 1024;
     /// A list of disposable mail services was loaded, and the report had an address to look up.
     pub const EMAIL_LOOKED_UP: u64 = 2048;
+    /// The program's links are signed, and the click's parameters are not, or not any more.
+    pub const LINK_TAMPERED: u64 = 4096;
     /// The largest value of the field: room for a bit this version does not name.
     pub const MAX: u64 = 0x1fff;
 }

@@ -79,6 +79,10 @@ def _configuration_objects() -> None:
         sa.Column("methods", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("aliases", sa.JSON(), nullable=False),
         sa.Column("fraud", sa.JSON(), nullable=False),
+        sa.Column("utm", sa.JSON(), nullable=False),
+        sa.Column("utm_mode", sa.String(), nullable=False),
+        sa.Column("link_signing", sa.String(), nullable=False),
+        sa.Column("link_salts", sa.JSON(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_programs_brand_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_programs")),
@@ -157,16 +161,27 @@ def _configuration_children() -> None:
         sa.Column("url", sa.String(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=True),
         sa.Column("honeypot", sa.Boolean(), nullable=False),
+        sa.Column("expired_destination_url", sa.String(), nullable=True),
+        sa.Column("targets", sa.JSON(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], name=op.f("fk_links_domain_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_links_partner_id")),
         sa.ForeignKeyConstraint(["program_id"], ["programs.id"], name=op.f("fk_links_program_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_links")),
-        sa.UniqueConstraint("host", "code_key", name=op.f("uq_links_host_code_key")),
         sa.UniqueConstraint(
             "program_id", "external_id", name=op.f("uq_links_program_id_external_id")
         ),
     )
+    live = sa.text("status <> 'deleted'")
+    op.create_index(
+        "uq_links_live",
+        "links",
+        ["host", "code_key"],
+        unique=True,
+        sqlite_where=live,
+        postgresql_where=live,
+    )
+    op.create_index("ix_links_host_code_key", "links", ["host", "code_key"], unique=False)
     op.create_index(op.f("ix_links_partner_id"), "links", ["partner_id"], unique=False)
     op.create_index(op.f("ix_links_program_id"), "links", ["program_id"], unique=False)
     op.create_table(
