@@ -32,6 +32,9 @@ test-tools:
 	@command -v strace > /dev/null || \
 		(apt-get update -qq && apt-get install -qq -y strace) > /dev/null 2>&1 || \
 		echo "strace cannot be installed here: tests/fault/test_disk.py will be skipped"
+	@command -v chromium > /dev/null || \
+		(apt-get update -qq && apt-get install -qq -y chromium) > /dev/null 2>&1 || \
+		echo "Chromium cannot be installed here: tests/browser will be skipped"
 
 .PHONY: test
 test: build test-tools lint test-rust ## everything but the slow suite

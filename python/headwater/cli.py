@@ -275,6 +275,28 @@ def simulate(
 
 
 @app.command()
+def snippet(
+    program: Annotated[str, typer.Option(help="Code of the program.")],
+    kind: Annotated[str, typer.Option(help="tag, pixel or shopify")] = "tag",
+    data: Data = None,
+    port: Port = None,
+    console_port: ConsolePort = None,
+    host: Host = None,
+) -> None:
+    """Print what a brand pastes into its pages."""
+    from headwater.ops.snippet import KINDS, run_snippet
+
+    settings = _load(data=data, port=port, console_port=console_port, host=host)
+    if kind not in KINDS:
+        typer.echo(f"headwater: --kind: one of {', '.join(KINDS)}", err=True)
+        raise typer.Exit(2)
+    try:
+        typer.echo(run_snippet(settings, program=program, kind=kind), nl=False)
+    except HeadwaterError as error:
+        _fail(error)
+
+
+@app.command()
 def doctor(data: Data = None, port: Port = None, console_port: ConsolePort = None) -> None:
     """Check Redis, ledger, clock, ports and sizing; say what is wrong and what mends it."""
     from headwater.ops.doctor import run_doctor

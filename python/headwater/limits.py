@@ -22,6 +22,8 @@ BODY_BYTES_MAX: Final = 64 * KIB
 # A batch of 1,000 ordinary events is about 400 KiB.
 BATCH_BODY_BYTES_MAX: Final = 1 * MIB
 BATCH_EVENTS_MAX: Final = 1000
+# One event of the tag: an order of 200 items is half of it, and a record may be no larger.
+COLLECT_BODY_BYTES_MAX: Final = 32 * KIB
 # A body that has not arrived by then never will; it holds a connection and memory.
 BODY_DEADLINE_S: Final = 5.0
 # The usual limit of proxies in front; longer lines are answered 414 or 431.
@@ -110,6 +112,8 @@ REDIS_ANSWER_MS: Final = 20
 DECISION_WAIT_MS: Final = 2000
 # Conversions waiting for a decision on one edge; past it they are answered 202 at once.
 DECISION_WAITERS_MAX: Final = 10_000
+# ... and those among them that browsers sent, so that a flood of them leaves room for servers.
+COLLECT_WAITERS_MAX: Final = 2_000
 # The engine takes no larger record; an order that makes one is refused (413).
 RECORD_BYTES_MAX: Final = 32 * KIB
 # A frame above this holds Redis' one thread for over a millisecond.

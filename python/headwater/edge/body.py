@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -13,21 +14,27 @@ from headwater import limits
 from headwater.edge import parse
 from headwater.errors import RequestRefused
 
-_PARSERS = {
+Parsers = Mapping[str, Callable[[bytes], Any]]
+"""What takes a body of each media type."""
+S2S: Parsers = {
     "application/json": parse.parse_json,
     "application/msgpack": parse.parse_msgpack,
 }
+# A page may send plain text to another host without asking first.
+PAGES: Parsers = {"text/plain": parse.parse_json, "application/json": parse.parse_json}
 _CHARSETS = {"", "utf-8", "utf8"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[Any, bytes]:
+async def read_body(
+    request: web.BaseRequest, bytes_max: int, parsers: Parsers = S2S
+) -> tuple[Any, bytes]:
     """The parsed body and its bytes. Raises RequestRefused.
 
     What cannot be taken is refused before a byte of it is read.
     """
     headers = request.headers
-    parser = _parser_of(headers.get(hdrs.CONTENT_TYPE, ""))
+    parser = _parser_of(headers.get(hdrs.CONTENT_TYPE, ""), parsers)
     if headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise RequestRefused("unsupported_media_type", "No Content-Encoding is taken.")
     length = request.content_length
@@ -38,18 +45,16 @@ async def read_body(request: web.BaseRequest, bytes_max: int) -> tuple[Any, byte
     return parser(raw), raw
 
 
-def _parser_of(content_type: str) -> Any:
+def _parser_of(content_type: str, parsers: Parsers) -> Callable[[bytes], Any]:
     kind, *parameters = content_type.split(";")
-    parser = _PARSERS.get(kind.strip().lower())
+    parser = parsers.get(kind.strip().lower())
     charset = ""
     for parameter in parameters:
         name, _, value = parameter.strip().partition("=")
         if name.strip().lower() == "charset":
             charset = value.strip().strip('"').lower()
     if parser is None or charset not in _CHARSETS:
-        raise RequestRefused(
-            "unsupported_media_type", "Send application/json in UTF-8, or application/msgpack."
-        )
+        raise RequestRefused("unsupported_media_type", f"Send {' or '.join(parsers)}, in UTF-8.")
     return parser
 
 

@@ -50,6 +50,15 @@ class Origin:
     """Value of the visitor cookie."""
     gpc: bool = False
     idempotency_key: str | None = None
+    flags: int = 0
+    """Bits of Flag the request itself shows."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """What is kept with a conversion beside its own properties."""
+
+    @property
+    def method(self) -> str:
+        """The tracking method a program may switch off; the tag is the pixel's."""
+        return "pixel" if self.source in (Source.PIXEL, Source.TAG) else "s2s"
 
 
 @dataclass(slots=True)
@@ -136,11 +145,15 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     cards.refuse_cards(body)
     faults = Faults()
     event, warnings = read(ConversionIn, body, faults)
-    method = "pixel" if origin.source is Source.PIXEL else "s2s"
-    program = read_program(edge, event.program, origin.brand, method, faults)
-    if not identifiers.given(event) and not event.promo_code and not origin.visitor:
+    program = read_program(edge, event.program, origin.brand, origin.method, faults)
+    if not (
+        identifiers.given(event)
+        or event.promo_code
+        or origin.visitor
+        or _is_silenced(event, program, origin)
+    ):
         faults.add("identifiers", "no_identifier")
-    flags = _mail_flags(edge, event)
+    flags = Flag(origin.flags) | _mail_flags(edge, event)
     if event.test or _is_test_order(event, now_ms):
         flags |= Flag.TEST
     claimed = claim_ms(event, now_ms, faults)
@@ -152,7 +165,7 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     event_type = _event_type(edge, event, program, faults)
     paid = _money(event, program, faults)
     items = _items(event, paid.currency, faults)
-    params = _params(event, faults)
+    params = {**_params(event, faults), **origin.params}
     denied = consent_denied(event, program, origin.gpc)
     known = _identifiers(edge, event, program, origin, faults)
     if denied:
@@ -287,6 +300,15 @@ def _mail_flags(edge: Edge, event: ConversionIn) -> Flag:
         return Flag(0)
     found = lists.is_disposable(event.email)
     return Flag.EMAIL_LOOKED_UP | Flag.DISPOSABLE_EMAIL if found else Flag.EMAIL_LOOKED_UP
+
+
+def _is_silenced(event: ConversionIn, program: Program | None, origin: Origin) -> bool:
+    """Whether the visitor's own choice keeps the browser from naming anybody: then the report
+    is taken without an identifier, and counts for nobody.
+    """
+    if program is None or origin.trust is not Trust.BROWSER:
+        return False
+    return consent_denied(event, program, origin.gpc)
 
 
 def _is_test_order(event: ConversionIn, now_ms: int) -> bool:

@@ -88,7 +88,16 @@ def header(
     until_day = (now_s + age_s) // _DAY_S
     if until_day <= known_until <= (now_s + limits.COOKIE_AGE_S_MAX) // _DAY_S:
         return None
-    text = f"{NAME}={visitor}.{until_day}; Max-Age={age_s}; Path=/; HttpOnly"
+    return _text(f"{visitor}.{until_day}", age_s, secure=secure, same_site=same_site)
+
+
+def taken_back(*, secure: bool, same_site: bool) -> str:
+    """The Set-Cookie value that makes a browser forget the visitor."""
+    return _text("", 0, secure=secure, same_site=same_site)
+
+
+def _text(value: str, age_s: int, *, secure: bool, same_site: bool) -> str:
+    text = f"{NAME}={value}; Max-Age={age_s}; Path=/; HttpOnly"
     if not secure:
         return text + "; SameSite=Lax"
     return text + ("; Secure; SameSite=Lax" if same_site else "; Secure; SameSite=None")

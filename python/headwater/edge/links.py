@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from headwater import limits
 from headwater.edge import cookies, link_options
 from headwater.edge.link_options import LinkOptions, ProgramOptions
+from headwater.edge.origins import Origins, read_origins
 from headwater.model.records import Flag
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Program(NamedTuple):
     """Tracking methods switched on; None: all."""
     aliases: dict[str, str]
     options: ProgramOptions
+    origins: Origins
+    """Pages that may report events by the tag."""
 
 
 class EventType(NamedTuple):
@@ -116,6 +119,7 @@ class LinkTable:
         self.partners: dict[int, bool] = {}
         self.links: dict[int, Link] = {}
         self._cookie_ages_s: dict[int, int] = {}
+        self._origins: Origins | None = None
         self._event_types: dict[int, EventType] = {}
         self._domains: dict[int, Domain] = {}
         self._keys: dict[int, Key] = {}
@@ -189,6 +193,12 @@ class LinkTable:
             self._cookie_ages_s[program.number] = age_s
         return age_s
 
+    def any_allows(self, origin: str) -> bool:
+        """Whether pages of this origin may report events to some program."""
+        if self._origins is None:
+            self._origins = Origins.of_all(each.origins for each in self.programs.values())
+        return self._origins.allow(origin)
+
     def is_domain(self, host: str) -> bool:
         return host in self._domains_by_host
 
@@ -234,6 +244,7 @@ class LinkTable:
             self.programs[number] = program
             self._programs_by_code[program.code] = program
         self._cookie_ages_s.clear()
+        self._origins = None
 
     def _event_type(self, number: int, value: Value | None) -> None:
         _forget(
@@ -339,6 +350,7 @@ def _read_program(number: int, value: Value) -> Program:
         methods=_read_methods(value.get("methods")),
         aliases={str(k): str(v) for k, v in (value.get("aliases") or {}).items()},
         options=link_options.of_program(value),
+        origins=read_origins(value, destination),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater import ids, limits
-from headwater.edge import cards, identifiers
+from headwater.edge import cards, identifiers, page_address
 from headwater.edge.context import Edge
 from headwater.edge.conversion import (
     Origin,
@@ -19,6 +19,7 @@ from headwater.edge.conversion import (
 )
 from headwater.edge.fields import ClickIn, EventIn, Faults, IdentifyIn, cut_parameters, read
 from headwater.edge.links import Key, Link, Program
+from headwater.edge.page_address import PageIn
 from headwater.edge.text import cut
 from headwater.errors import RequestRefused
 from headwater.model.identifiers import TYPES
@@ -31,6 +32,7 @@ from headwater.model.records import (
     IdentifierType,
     IdentifyBody,
     Kind,
+    PageViewBody,
     Record,
     encode,
 )
@@ -57,7 +59,7 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
     cards.refuse_cards(body)
     faults = Faults()
     event, warnings = read(ClickIn, body, faults)
-    program = read_program(edge, event.program, origin.brand, "s2s", faults)
+    program = read_program(edge, event.program, origin.brand, origin.method, faults)
     claimed = claim_ms(event, now_ms, faults)
     link = _link(edge, event, program, faults) if event.link else None
     partner = _partner(edge, event, program, link, faults)
@@ -80,7 +82,10 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         program=program.number,
         partner=partner,
         link=link.number if link else 0,
-        flags=_flags(event, denied) | TOUCH_FLAGS[touch] | (link.flags if link else 0),
+        flags=_flags(event, denied)
+        | origin.flags
+        | TOUCH_FLAGS[touch]
+        | (link.flags if link else 0),
         identifiers=known,
         params=cut_parameters(lambda name: getattr(event, name)),
         client=client,
@@ -95,7 +100,7 @@ def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Obs
     cards.refuse_cards(body)
     faults = Faults()
     event, warnings = read(IdentifyIn, body, faults)
-    program = read_program(edge, event.program, origin.brand, "s2s", faults)
+    program = read_program(edge, event.program, origin.brand, origin.method, faults)
     claimed = claim_ms(event, now_ms, faults)
     if not identifiers.given(event):
         faults.add("identifiers", "no_identifier", "An identify needs one identifier.")
@@ -110,6 +115,27 @@ def prepare_identify(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Obs
     body_out = IdentifyBody(program.number, _flags(event, denied), known, client)
     record = _record(Kind.IDENTIFY, event_id, program, now_ms, claimed, origin, body_out)
     return Observation(event_id, program.brand, record, warnings, "identify")
+
+
+def prepare_page(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Observation:
+    """The record of a page seen by the tag. Raises RequestRefused with every fault."""
+    now_ms = edge.now_ms()
+    cards.refuse_cards(body)
+    faults = Faults()
+    event, warnings = read(PageIn, body, faults)
+    program = read_program(edge, event.program, origin.brand, origin.method, faults)
+    if program is None:
+        faults.raise_any()
+        raise RequestRefused("unknown_program")
+    denied = consent_denied(event, program, origin.gpc)
+    known = _observed(edge, event, program, origin, denied, faults)
+    client = client_of(edge, event, origin, program, now_ms, denied, faults)
+    faults.raise_any()
+    event_id = _event_id(edge, program, origin, now_ms)
+    url = None if denied else page_address.kept(event.url)
+    body_out = PageViewBody(program.number, url, _flags(event, denied), known, client)
+    record = _record(Kind.PAGE_VIEW, event_id, program, now_ms, None, origin, body_out)
+    return Observation(event_id, program.brand, record, warnings, "page_view")
 
 
 def _record(
@@ -167,6 +193,9 @@ def _observed(
     found = identifiers.digests(
         edge.identity_key, program.brand, event, program.default_country, faults, origin.trust
     )
+    if origin.visitor:
+        cookie = identifiers.visitor(edge.identity_key, program.brand, origin.visitor)
+        found = tuple(sorted({*found, cookie}))
     if denied:
         found = ()
     if not event.click_id:

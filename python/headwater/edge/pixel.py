@@ -6,7 +6,7 @@ import logging
 
 from aiohttp import hdrs, web
 
-from headwater.edge import flat
+from headwater.edge import flat, once
 from headwater.edge.accept import DeadlinePassed
 from headwater.edge.callers import browser_origin
 from headwater.edge.context import Edge
@@ -45,6 +45,7 @@ async def _record(edge: Edge, request: web.BaseRequest) -> None:
     try:
         if query.overflow:
             raise RequestRefused("too_many_parameters")
+        origin.idempotency_key = once.take_key(body)
         report = prepare(edge, body, origin)
     except RequestRefused as refusal:
         edge.meters.rejected(_SOURCE, refusal.code)

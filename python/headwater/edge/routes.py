@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from headwater import clock
-from headwater.edge import callers, events, pixel, postback, redirect, status
+from headwater.edge import callers, collect, events, pixel, postback, redirect, status, tag
 from headwater.edge.context import Edge
 from headwater.edge.responses import not_found_page, problem
 from headwater.errors import RequestRefused
@@ -32,6 +32,11 @@ def _read(name: str, handle: Handle) -> Route:
 
 ROUTES: dict[str, Route] = {
     "/px.gif": _read("pixel", pixel.get_pixel),
+    "/tag.js": _read("tag", tag.get_tag),
+    "/v1/collect": Route(
+        "collect",
+        {hdrs.METH_POST: collect.post_collect, hdrs.METH_OPTIONS: collect.options_collect},
+    ),
     "/v1/clicks": Route("clicks", {hdrs.METH_POST: events.post_click}),
     "/v1/identify": Route("identify", {hdrs.METH_POST: events.post_identify}),
     "/v1/events": Route("events", {hdrs.METH_POST: events.post_events}),
@@ -46,6 +51,7 @@ ROUTES: dict[str, Route] = {
     "/.well-known/gpc.json": _read("gpc", status.get_gpc),
 }
 _CONVERSION = Route("conversion", {hdrs.METH_GET: status.get_conversion})
+_HASHED_TAG = _read("tag", tag.get_hashed_tag)
 _VERSIONS = (HttpVersion11, HttpVersion10)
 _REDIRECT = "redirect"
 _OTHER = "other"
@@ -93,6 +99,8 @@ async def _route(edge: Edge, request: web.BaseRequest) -> tuple[str, web.StreamR
     if route is None:
         if path.startswith(status.CONVERSIONS + "/"):
             route = _CONVERSION
+        elif tag.is_hashed(path):
+            route = _HASHED_TAG
         elif edge.table.has_domains and edge.table.is_domain(callers.host_of(request)):
             return _REDIRECT, await _link(edge, request, 1)
         else:

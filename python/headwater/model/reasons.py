@@ -23,6 +23,7 @@ REASONS: dict[str, Reason] = {
     "unauthorized": Reason(401, "The key is missing, unknown or revoked."),
     "forbidden": Reason(403, "The key's scope, brand or partner does not reach this."),
     "method_disabled": Reason(403, "The program has this tracking method switched off."),
+    "origin_not_allowed": Reason(403, "Pages of this origin may not report to the program."),
     "not_found": Reason(404, "There is no such object, or it is not yours to see."),
     "method_not_allowed": Reason(405, "The route does not take this method."),
     "conflict": Reason(409, "Another object holds this name already."),
