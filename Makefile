@@ -90,6 +90,10 @@ bench-identity: build target/bench-peers ## the identity graph and what else cou
 	PYTHONPATH=target/bench-peers $(BIN)/python -m bench.identity.run
 	cargo run --locked --release --quiet -p headwater-engine --example identity_bench
 
+.PHONY: bench-fraud
+bench-fraud: build ## twelve injected attacks: what is found, what it costs the honest
+	$(BIN)/python -m bench.fraud.run
+
 .PHONY: lock
 lock: ## renew requirements.lock from what is installed
 	(head -1 requirements.lock; $(BIN)/python -m pip freeze \

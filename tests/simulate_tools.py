@@ -141,7 +141,7 @@ class Scene:
             fields.get("flags", 0),
             (visitor(who), *fields.get("identifiers", ())),
             {},
-            NO_CLIENT,
+            fields.get("client", NO_CLIENT),
         )
         return self._record(Kind.CLICK, at_ms, body, fields.get("brand", self.brand))
 

@@ -297,6 +297,28 @@ def snippet(
 
 
 @app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Labelled data.")],
+    format_: Annotated[str, typer.Option("--format", help="user-agents, combined or talkingdata")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    lists_before: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Only bots that were listed before this day."),
+    ] = None,
+) -> None:
+    """Run the scoring engine over labelled data: how well it tells them apart."""
+    from headwater.ops.evaluate import run_evaluate
+
+    try:
+        code = run_evaluate(file, layout=format_, as_json=as_json, lists_before=lists_before)
+    except ConfigError as error:
+        _refuse(error)
+    except HeadwaterError as error:
+        _fail(error)
+    raise typer.Exit(code)
+
+
+@app.command()
 def doctor(data: Data = None, port: Port = None, console_port: ConsolePort = None) -> None:
     """Check Redis, ledger, clock, ports and sizing; say what is wrong and what mends it."""
     from headwater.ops.doctor import run_doctor

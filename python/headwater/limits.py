@@ -295,3 +295,11 @@ RESTART_FORGIVE_MS: Final = 2000
 # ---- Simulation ----------------------------------------------------------------------------
 # Conversions compared at once: each takes about 500 bytes.
 SIMULATED_CONVERSIONS_MAX: Final = 2_000_000
+# Clicks whose verdicts are compared at once: each takes about 250 bytes.
+SIMULATED_CLICKS_MAX: Final = 4_000_000
+
+# ---- Evaluation ----------------------------------------------------------------------------
+# A line of a labelled file longer than this is no such line.
+EVALUATED_LINE_BYTES_MAX: Final = 64 * KIB
+# Lines sorted in memory at once when a file is not in order of time: some 100 MB.
+EVALUATED_SORT_LINES: Final = 400_000

@@ -13,13 +13,21 @@ from typing import Any
 import pytest
 
 from headwater import clock, ids, limits
-from headwater.errors import HeadwaterError, LedgerError, ReplayMismatch, SchemaMismatch
+from headwater.errors import (
+    ConfigError,
+    HeadwaterError,
+    LedgerError,
+    ReplayMismatch,
+    SchemaMismatch,
+)
 from headwater.ledger import matching
 from headwater.ledger.engine import open_ledger
 from headwater.ledger.objects import Origin, create_brand
-from headwater.model.records import ErasureBody, Flag, Kind, Record, Source, Trust, encode
+from headwater.model.records import Client, ErasureBody, Flag, Kind, Record, Source, Trust, encode
 from headwater.ops import simulate as simulation
+from headwater.ops.demo_traffic import BROWSERS
 from headwater.ops.simulate import make_plan, simulate
+from headwater.ops.simulate_clicks import STATES
 from headwater.ops.simulate_report import EXAMPLES
 from journal_tools import encode_frame
 from simulate_tools import (
@@ -40,6 +48,7 @@ from system_tools import System
 
 DAY_S = 86_400
 SHARE = 1_000_000
+NO_CLICKS = dict.fromkeys(STATES, 0)
 
 
 @pytest.fixture
@@ -120,6 +129,40 @@ def test_an_order_decided_again_counts_as_it_was_decided_last(scene: Scene, caps
     assert (report["conversions"], report["conversions_moved"]) == (1, 1)
     assert scene.partner(report, 0)["before_ppm"] == SHARE
     assert report["ledger"]["differing"] == 0
+
+
+def test_other_fraud_rules_move_clicks_and_the_credit_that_hangs_on_them(
+    scene: Scene, capsys: Any
+) -> None:
+    script = Client(None, "curl/8.5.0", None)
+    browser = Client(None, BROWSERS[0], None)
+    scene.send(T0 + 1, scene.click(T0, 0, who=1, client=browser))
+    scene.send(T0 + 2, scene.click(T0 + 2, 1, who=1, client=script))
+    at_ms = T0 + HOUR_MS
+    scene.send(at_ms, scene.sale(at_ms, 1, who=1))
+    report = scene.simulate(capsys, "fraud.rules.GIVT_UNKNOWN_BROWSER.mode=enforce")
+    assert report["clicks"]["before"] == {**NO_CLICKS, "accept": 1, "review": 1}
+    assert report["clicks"]["after"] == {**NO_CLICKS, "accept": 1, "reject": 1}
+    assert report["clicks"]["changed"] == 1
+    _, second = report["clicks"]["partners"]
+    assert (second["name"], second["before"]["review"], second["changed"]) == ("Partner 1", 1, 1)
+    (moved,) = report["moved"]
+    assert moved["before"]["credits"][0]["partner_id"] == ids.object_text("prt", scene.partners[1])
+    assert moved["after"]["credits"][0]["partner_id"] == ids.object_text("prt", scene.partners[0])
+    changed = report["rules"]["after"]["values"]["program"]["fraud"]
+    assert changed["rules"] == {"GIVT_UNKNOWN_BROWSER": {"mode": "enforce"}}
+
+
+def test_clicks_are_told_only_where_a_change_can_move_them(told: Scene, capsys: Any) -> None:
+    assert "clicks" not in told.simulate(capsys, "model=linear")
+    report = told.simulate(capsys, "fraud.review_from=39")
+    assert report["clicks"]["changed"] == 0
+    assert sum(report["clicks"]["before"].values()) == 2
+
+
+def test_a_ramp_that_does_not_hold_together_is_refused(told: Scene) -> None:
+    with pytest.raises(ConfigError, match=r"low \(31\) is above high \(30\)"):
+        make_plan(told.ledger, "check", SINCE, None, ["fraud.rules.IP_VELOCITY.low=31"])
 
 
 def test_only_conversions_of_the_span_are_compared(scene: Scene, capsys: Any) -> None:

@@ -28,7 +28,7 @@ from headwater.ops.client import ConsoleClient
 BATCH = 500
 TIMEOUT_S = 30.0
 TRIES = 30
-_COMBINED = re.compile(
+COMBINED = re.compile(
     r'(?P<address>\S+) \S+ \S+ \[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" '
     r'(?P<status>\d{3}) \S+(?: "(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?'
 )
@@ -36,7 +36,7 @@ _COMBINED = re.compile(
 
 def parse_combined(line: str) -> dict[str, Any] | None:
     """A click from one line of Apache's or nginx' combined format; None when it is not one."""
-    match = _COMBINED.match(line)
+    match = COMBINED.match(line)
     if match is None:
         return None
     try:

@@ -27,6 +27,7 @@ from headwater.ledger.matching import PartitionRow
 from headwater.ledger.schema import brands, partners, programs
 from headwater.matcher.recovery import archived
 from headwater.ops import simulate_report
+from headwater.ops.simulate_clicks import Clicks, compare_clicks
 from headwater.ops.simulate_compare import LedgerCheck, check_ledger, compare
 from headwater.ops.simulate_replay import (
     Decisions,
@@ -44,13 +45,16 @@ from headwater.ops.simulate_replay import (
 )
 from headwater.ops.simulate_report import Report, RuleSet
 from headwater.ops.simulate_rules import (
+    FRAUD,
     MODELS,
     Members,
     Rules,
     Span,
     idle_members,
+    merged,
     parse_rules,
     parse_span,
+    ramp_faults,
 )
 
 Row = Mapping[str, Any]
@@ -149,6 +153,9 @@ def make_plan(ledger: Ledger, code: str, since: str, until: str | None, changes:
         raise ConfigError(faults)
     of_program = ("program", program["id"])
     in_force: dict[ObjectName, Members] = {of_program: values.program_change(program).control}
+    wrong = ramp_faults(merged(in_force[of_program], rules.program).get(FRAUD, {}))
+    if wrong:
+        raise ConfigError([f"--set {FRAUD}.rules.{fault}" for fault in wrong])
     changed: dict[ObjectName, Members] = {of_program: rules.program}
     names: dict[ObjectName, str] = {of_program: "program"}
     for event, members in rules.event_types.items():
@@ -178,7 +185,7 @@ def _event_types(ledger: Ledger, program: int) -> dict[str, Row]:
 
 def rule_sets(plan: Plan) -> tuple[RuleSet, RuleSet]:
     """The rules as they are and as they would be."""
-    after = {name: {**value, **plan.changes[name]} for name, value in plan.in_force.items()}
+    after = {name: merged(value, plan.changes[name]) for name, value in plan.in_force.items()}
     return _rule_set(plan, plan.in_force), _rule_set(plan, after)
 
 
@@ -199,8 +206,10 @@ def simulate(ledger: Ledger, data: Path, plan: Plan, watch: Watch | None = None)
     program = plan.program["id"]
     row = _partition(ledger, plan.brand["partition"])
     before, after = rule_sets(plan)
-    baseline = Replay(row.partition, Decisions(program, plan.span))
-    changed = Replay(row.partition, Decisions(program, plan.span, like=baseline.decisions))
+    clicks, clicks_after = _clicks(plan), _clicks(plan)
+    baseline = Replay(row.partition, Decisions(program, plan.span), clicks)
+    like = Decisions(program, plan.span, like=baseline.decisions)
+    changed = Replay(row.partition, like, clicks_after)
     overlay, erasures = Overlay(plan.changes), Erasures(plan.brand["id"])
     entries: Iterable[Reasoned] = archived(ledger, data, row.partition, (0, 0), row.position)
     manifest = matching.archive_manifest(ledger, row.partition)
@@ -218,7 +227,9 @@ def simulate(ledger: Ledger, data: Path, plan: Plan, watch: Watch | None = None)
     if not left_out and only is None and baseline.engine.chain_digest != row.chain_digest:
         notes.append("warning: the archive replays to another chain digest than the ledger's")
     comparison = compare(baseline.decisions, changed.decisions)
-    del changed
+    judged = compare_clicks(clicks, clicks_after) if clicks and clicks_after else None
+    baseline.clicks = None
+    del changed, clicks, clicks_after
     checked = _checked(ledger, data, plan, row, baseline, erasures)
     return Report(
         program_id=program,
@@ -230,11 +241,17 @@ def simulate(ledger: Ledger, data: Path, plan: Plan, watch: Watch | None = None)
         before=before,
         after=after,
         comparison=comparison,
+        clicks=judged,
         ledger=checked,
         erasures=erasures.count,
-        names=_partner_names(ledger, comparison.partners),
+        names=_partner_names(ledger, comparison.partners.keys() | (judged or {}).keys()),
         notes=notes,
     )
+
+
+def _clicks(plan: Plan) -> Clicks | None:
+    """None where no change can move a click: then none has to be remembered."""
+    return Clicks(plan.program["id"], plan.span) if FRAUD in plan.rules.program else None
 
 
 def _only_brand(ledger: Ledger, plan: Plan) -> OneBrand | None:
@@ -287,7 +304,7 @@ def _notes(
     if before.config_hash == after.config_hash:
         notes.append("the rules asked for are those in force now")
     in_force = plan.in_force["program", plan.program["id"]]
-    model = {**in_force, **plan.rules.program}.get("model")
+    model = merged(in_force, plan.rules.program).get("model")
     notes += idle_members(plan.rules, model if model in MODELS else MODELS[0])
     return notes
 

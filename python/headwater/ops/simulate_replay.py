@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgpack
 
@@ -20,7 +20,9 @@ from headwater.matcher.outcomes import CONVERSION_CREDITS, CONVERSION_ID, CONVER
 from headwater.matcher.recovery import Entry, new_engine
 from headwater.model.records import ControlBody, ErasureBody, Kind, Record, Source, Trust, encode
 from headwater.model.records import decode as decode_record
-from headwater.ops.simulate_rules import Members, Span
+from headwater.ops.simulate_clicks import Clicks
+from headwater.ops.simulate_rows import rows_of
+from headwater.ops.simulate_rules import Members, Span, merged
 
 ObjectName = tuple[str, int]
 """Kind and number of an object of the configuration."""
@@ -118,7 +120,7 @@ class Overlay:
         members = self._changes.get((body.kind, body.number))
         if members is None or not isinstance(body.value, dict):
             return raw
-        return encode(record._replace(body=body._replace(value={**body.value, **members})))
+        return encode(record._replace(body=body._replace(value=merged(body.value, members))))
 
 
 class OneBrand:
@@ -246,7 +248,7 @@ class Decisions:
 
         Raises HeadwaterError when there are more than can be compared at once.
         """
-        for row in _conversion_rows(outcomes):
+        for row in rows_of(outcomes, "conversions"):
             if row[_PROGRAM] != self._program or row[_ACCEPT] not in self._accept_ms:
                 continue
             conversion_id = row[CONVERSION_ID]
@@ -269,27 +271,17 @@ class Decisions:
                 )
 
 
-def _conversion_rows(outcomes: bytes) -> Iterator[list[Any]]:
-    unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(outcomes)
-    for _ in range(unpacker.read_map_header()):
-        if unpacker.unpack() != "conversions":
-            unpacker.skip()
-            continue
-        for _ in range(unpacker.read_array_header()):
-            yield unpacker.unpack()
-        return
-
-
 # ---- Engines -------------------------------------------------------------------------------
 
 
 class Replay:
     """One engine, and what it decided."""
 
-    def __init__(self, partition: int, decisions: Decisions) -> None:
+    def __init__(self, partition: int, decisions: Decisions, clicks: Clicks | None = None) -> None:
         self.engine = new_engine(partition)
         self.decisions = decisions
+        self.clicks = clicks
+        """None: no fraud rule is changed, and no click is looked at."""
 
     def apply(self, run: list[Entry], reason: str | None) -> bytes | None:
         """The outcomes of a run of entries; None of one that is set aside."""
@@ -297,6 +289,12 @@ class Replay:
             return self.engine.apply(run)
         self.engine.skip(*run[0], reason)
         return None
+
+    def take(self, outcomes: bytes) -> None:
+        """Keep what was decided. Raises HeadwaterError when it is more than can be kept."""
+        self.decisions.take(outcomes)
+        if self.clicks is not None:
+            self.clicks.take(outcomes)
 
 
 def prepared(
@@ -349,8 +347,8 @@ def replay_both(
                 records += sum(_records_in(frame) for _, _, frame in run)
                 outcomes = waiting.result()
                 if first is not None and outcomes is not None:
-                    baseline.decisions.take(first)
-                    changed.decisions.take(outcomes)
+                    baseline.take(first)
+                    changed.take(outcomes)
     except _core.CoreError as error:
         raise HeadwaterError(f"the engine cannot replay this archive: {error}") from error
     return records
@@ -369,6 +367,6 @@ def replay_one(entries: Iterable[Reasoned], replay: Replay) -> None:
         for run, reason in batches(entries):
             outcomes = replay.apply(run, reason)
             if outcomes is not None:
-                replay.decisions.take(outcomes)
+                replay.take(outcomes)
     except _core.CoreError as error:
         raise HeadwaterError(f"the engine cannot replay this archive: {error}") from error

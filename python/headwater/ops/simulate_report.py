@@ -15,6 +15,7 @@ from rich.text import Text
 
 from headwater import clock, ids
 from headwater.model.attribution import WHOLE_PPM
+from headwater.ops.simulate_clicks import STATES, PartnerClicks, total
 from headwater.ops.simulate_compare import (
     DIFFERING_NAMED,
     Comparison,
@@ -50,6 +51,8 @@ class Report:
     before: RuleSet
     after: RuleSet
     comparison: Comparison
+    clicks: dict[int, PartnerClicks] | None
+    """By partner; None where no change can move a click."""
     ledger: LedgerCheck
     erasures: int
     names: Mapping[int, str]
@@ -90,6 +93,8 @@ def print_report(report: Report, screen: Console) -> None:
     screen.print(_heading(report))
     screen.print(_rules_table(report))
     screen.print(_partners_table(report))
+    if report.clicks is not None:
+        screen.print(_clicks_table(report, report.clicks))
     screen.print(_reasons_table(found))
     if found.moved:
         screen.print(_examples_table(report))
@@ -121,8 +126,8 @@ def _time(at_ms: int) -> str | None:
 
 def _rules_table(report: Report) -> Table:
     table = Table("rule", "before", "after", title="Rules")
-    for name, values in report.after.values.items():
-        old = report.before.values[name]
+    for name, nested in report.after.values.items():
+        values, old = _flat(nested), _flat(report.before.values[name])
         for member in sorted(values):
             if values[member] != old.get(member):
                 was = _value(member, old[member]) if member in old else "default"
@@ -130,6 +135,17 @@ def _rules_table(report: Report) -> Table:
                 table.add_row(Text(f"{name} {member}"), Text(was), Text(now))
     table.add_row("config hash", report.before.config_hash, report.after.config_hash)
     return table
+
+
+def _flat(values: Members) -> dict[str, Any]:
+    """Members by name; those of maps within by their way: `fraud.rules.CODE.mode`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found.update({f"{name}.{inner}": each for inner, each in _flat(value).items()})
+        else:
+            found[name] = value
+    return found
 
 
 def _value(member: str, value: Any) -> str:
@@ -154,6 +170,27 @@ def _partners_table(report: Report) -> Table:
         cells = [text(change) for _, text in COLUMNS]
         table.add_row(ids.object_text("prt", number), name, *cells)
     return table
+
+
+def _clicks_table(report: Report, clicks: Mapping[int, PartnerClicks]) -> Table:
+    """A partner a row: how many clicks ended in each state, before and after where it moved."""
+    table = Table("partner", "name", title="Clicks, by what became of them", show_footer=True)
+    table.columns[0].footer = "all"
+    whole = total(dict(clicks))
+    for state in STATES:
+        table.add_column(state, justify="right", footer=_before_after(whole, state))
+    table.add_column("changed", justify="right", footer=str(whole.changed))
+    ordered = sorted(clicks.items(), key=lambda item: (-item[1].changed, item[0]))
+    for number, change in ordered:
+        cells = [_before_after(change, state) for state in STATES]
+        name = Text(report.names.get(number, ""))
+        table.add_row(ids.object_text("prt", number), name, *cells, str(change.changed))
+    return table
+
+
+def _before_after(clicks: PartnerClicks, state: str) -> str:
+    before, after = clicks.before[state], clicks.after[state]
+    return str(before) if before == after else f"{before} → {after}"
 
 
 def _reasons_table(found: Comparison) -> Table:
@@ -245,6 +282,7 @@ def _summary(report: Report) -> dict[str, Any]:
             }
             for number, change in sorted(found.partners.items())
         ],
+        **({} if report.clicks is None else {"clicks": _clicks(report, report.clicks)}),
         "unattributed": {
             "before": _reasons(found.unattributed_before),
             "after": _reasons(found.unattributed_after),
@@ -265,6 +303,28 @@ def _summary(report: Report) -> dict[str, Any]:
 
 def _change(change: PartnerChange) -> dict[str, int]:
     return {**asdict(change), "difference_ppm": change.after_ppm - change.before_ppm}
+
+
+def _clicks(report: Report, clicks: Mapping[int, PartnerClicks]) -> dict[str, Any]:
+    return {
+        **_states(total(dict(clicks))),
+        "partners": [
+            {
+                "partner_id": ids.object_text("prt", number),
+                "name": report.names.get(number),
+                **_states(change),
+            }
+            for number, change in sorted(clicks.items())
+        ],
+    }
+
+
+def _states(clicks: PartnerClicks) -> dict[str, Any]:
+    return {
+        "before": {state: clicks.before[state] for state in STATES},
+        "after": {state: clicks.after[state] for state in STATES},
+        "changed": clicks.changed,
+    }
 
 
 def _reasons(counted: Mapping[str, int]) -> dict[str, Any]:

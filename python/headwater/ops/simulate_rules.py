@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, get_args
 from headwater import clock, limits
 from headwater.errors import ConfigError
 from headwater.model.attribution import CLASSES, WHOLE_PPM, Model
+from headwater.model.signals import MODES as RULE_MODES
+from headwater.model.signals import signals
 
 MODELS: Final[tuple[str, ...]] = get_args(Model)
 DAY_S: Final = 86_400
@@ -143,8 +145,55 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
 # Members an event type has of its own; `KEY:EVENT=VALUE` sets them.
 _OF_EVENT_TYPES: Final = frozenset({"window_ms"})
 
+FRAUD: Final = "fraud"
+"""The member of a program that holds its fraud rules: a map, of which single members change."""
+_RULES: Final = "rules"
+# The ends of a ramp are told in 32 bits.
+_RAMP_MAX: Final = (1 << 32) - 1
+_FRAUD_KEYS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "review_from": _whole(1, 100),
+    "unique_window_seconds": _whole(60, 30 * DAY_S),
+}
+_RULE_KEYS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "mode": _one_of(*RULE_MODES),
+    "weight": _whole(0, 100),
+    "low": _whole(0, _RAMP_MAX),
+    "high": _whole(0, _RAMP_MAX),
+}
+
 
 # ---- The whole -----------------------------------------------------------------------------
+
+
+def merged(value: Members, changes: Members) -> dict[str, Any]:
+    """A control value with members changed; of a member that is a map, only what is named."""
+    found = dict(value)
+    for name, change in changes.items():
+        old = found.get(name)
+        if isinstance(old, Mapping) and isinstance(change, Mapping):
+            found[name] = merged(old, change)
+        else:
+            found[name] = change
+    return found
+
+
+def _set_fraud(program: dict[str, Any], path: Sequence[str], text: str) -> None:
+    """`fraud.review_from`, `fraud.rules.CODE.mode` and the like. Raises ValueError."""
+    into = program.setdefault(FRAUD, {})
+    if len(path) == 1 and path[0] in _FRAUD_KEYS:
+        name, parse = path[0], _FRAUD_KEYS[path[0]]
+    elif len(path) == 3 and path[0] == _RULES and path[2] in _RULE_KEYS:
+        if path[1] not in signals():
+            raise ValueError("there is no such code; `headwater reasons` lists them")
+        into = into.setdefault(_RULES, {}).setdefault(path[1], {})
+        name, parse = path[2], _RULE_KEYS[path[2]]
+    else:
+        keys = [*_FRAUD_KEYS, *(f"{_RULES}.CODE.{name}" for name in _RULE_KEYS)]
+        raise ValueError(f"unknown; after `{FRAUD}.` come {', '.join(keys)}")
+    value = parse(text)
+    if name in into:
+        raise ValueError("set twice")
+    into[name] = value
 
 
 def parse_rules(settings: Sequence[str], event_codes: Sequence[str] = ()) -> Rules:
@@ -161,8 +210,12 @@ def parse_rules(settings: Sequence[str], event_codes: Sequence[str] = ()) -> Rul
         try:
             if not equals:
                 raise ValueError("KEY=VALUE is needed")
+            head, *path = key.split(".")
+            if head == FRAUD and path and not colon:
+                _set_fraud(program, path, text.strip())
+                continue
             if key not in KEYS:
-                raise ValueError(f"unknown; the keys are {', '.join(KEYS)}")
+                raise ValueError(f"unknown; the keys are {', '.join(KEYS)}, {FRAUD}....")
             member, parse = KEYS[key]
             if colon and member not in _OF_EVENT_TYPES:
                 raise ValueError("an event type has no such rule")
@@ -220,6 +273,19 @@ def parse_moment(text: str, now_ms: int) -> int:
     if at_ms not in _TIME_MS:
         raise ValueError("out of range")
     return at_ms
+
+
+def ramp_faults(fraud: Members) -> list[str]:
+    """What is wrong with the ramps of fraud rules, put together with those of the table."""
+    faults = []
+    for code, rule in fraud.get(_RULES, {}).items():
+        signal = signals()[code]
+        low, high = rule.get("low", signal.low), rule.get("high", signal.high)
+        if signal.less_is_worse and low < high:
+            faults.append(f"{code}: less is worse: low ({low}) is below high ({high})")
+        elif not signal.less_is_worse and low > high:
+            faults.append(f"{code}: low ({low}) is above high ({high})")
+    return faults
 
 
 def idle_members(rules: Rules, model: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""How well fraud scoring finds what is known to be fraud, and what it costs the honest."""
