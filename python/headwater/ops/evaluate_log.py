@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from headwater import limits
-from headwater.edge.client import prefix
+from headwater.edge.address import place
 from headwater.edge.text import cut
 from headwater.model.fraud import scored
 from headwater.model.records import Client
@@ -221,10 +221,11 @@ class _Replayed:
         if self._feed.is_due(request.at_ms):
             self._flush()
         self._note(visits, request)
+        seen = place(request.address)
         event = self._feed.click(
             request.at_ms,
             Client(
-                prefix(request.address),
+                seen.prefix if seen else None,
                 neutral_agent(name),
                 request.referrer,
                 network(request.address, request.at_ms),

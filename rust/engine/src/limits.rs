@@ -155,6 +155,8 @@ pub const SOURCE_SUBS_MAX: usize = 256;
 /// Newest clicks of a source that are scored again when what is known of it changes; the others
 /// keep their scores.
 pub const SOURCE_RECENT_MAX: usize = 256;
+/// How much older than the newest of them such a click may be.
+pub const SOURCE_RECENT_AGE_MAX_MS: u64 = 7 * DAY_MS;
 /// Sets of conversions of one brand that have something in common, of some days. The oldest is let
 /// go; what comes later is not compared with it.
 pub const REPEATS_MAX: usize = 1_000_000;

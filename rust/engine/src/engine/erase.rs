@@ -46,6 +46,7 @@ impl Step<'_> {
             for key in &forgotten.identifiers {
                 self.brand.erase(key, self.now_ms, self.limits);
             }
+            self.brand.fraud.erase(&forgotten.identifiers, self.now_ms);
             for order in orders {
                 self.brand.forget_in_order(&order, &forgotten.identifiers);
             }

@@ -159,6 +159,10 @@ impl Engine {
             ("recent_events", sum(|brand| brand.recent.len())),
             ("identifiers", sum(|brand| brand.graph.len())),
             ("graph_bytes", sum(|brand| brand.graph.bytes())),
+            ("fraud_tallies", sum(|brand| brand.fraud.tallies_len())),
+            ("fraud_pending", sum(|brand| brand.fraud.pending_len())),
+            ("fraud_findings", sum(|brand| brand.fraud.scores.len())),
+            ("fraud_bytes", sum(|brand| brand.fraud.bytes())),
             ("programs", sum(|brand| brand.controls.programs.len())),
             ("enrolments", sum(|brand| brand.controls.enrolments.len())),
             ("bot_patterns", self.shared.bots.patterns().len() as u64),
@@ -356,8 +360,9 @@ impl Engine {
                 let at = Context { accept_ms, occurred_ms: accept_ms, producer, bytes };
                 let (limits, shared) = (&self.options.limits, &*self.shared);
                 let record = Record { brand: *number, ..record.clone() };
-                apply::Step { brand, now_ms, limits, shared, chain, outcomes }
-                    .score_again(&record, at);
+                let mut step = apply::Step { brand, now_ms, limits, shared, chain, outcomes };
+                step.score_again(&record, at);
+                step.settle_sources(&record, at);
             }
             return;
         }

@@ -262,7 +262,11 @@ impl Subject<'_> {
         let order = self.order;
         let scope = Scope::of(order.program, order.event_type, order.occurred_ms);
         let entry = Entry::new(self.conversion_id, order.order_id.as_deref());
-        let places = place_keys(scope, &self.facts()).into_iter().flatten();
+        let mut facts = self.facts();
+        // Many people share it: how many leads come from it says nothing.
+        let fraud = &self.brand.fraud;
+        facts.address = facts.address.filter(|of| !fraud.is_crowd(*of, order.accept_ms));
+        let places = place_keys(scope, &facts).into_iter().flatten();
         let identifiers = self.evidence.identifiers.iter();
         let keys = places.chain(identifiers.filter_map(|key| scope.identifier(*key)));
         let mut looked_at = 0;

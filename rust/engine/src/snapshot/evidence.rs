@@ -27,6 +27,7 @@ pub(super) fn write_sources(out: &mut Output, sources: &CowMap<Level, Source>) {
             out.raw(click_id);
         }
         out.u64(u64::from(source.judged));
+        out.u64(u64::from(source.judged_at.0));
     }
 }
 
@@ -36,11 +37,12 @@ pub(super) fn read_sources(input: &mut Input<'_>) -> Result<CowMap<Level, Source
         let (program, partner, sub) = (input.u64()?, input.u64()?, read_u32(input)?);
         let level = levels.next(Level { program, partner, sub })?;
         let tally = read_tally(input)?;
-        let recent = read_list(input, |input| Ok((input.u64()?, input.array()?)))?;
+        let recent: Vec<(u64, Id)> = read_list(input, |input| Ok((input.u64()?, input.array()?)))?;
         if !recent.is_sorted_by(|a, b| a < b) {
             return Err(DAMAGED);
         }
-        sources.insert(level, Source { tally, recent, judged: read_u32(input)? });
+        let (judged, judged_at) = (read_u32(input)?, Part(read_u32(input)?));
+        sources.insert(level, Source { tally, recent: recent.into(), judged, judged_at });
     }
     Ok(sources)
 }

@@ -13,7 +13,7 @@ use super::waiting::Waiting;
 use crate::fraud::conversion::memberships;
 use crate::fraud::facts::Counting;
 use crate::fraud::repeats::{Memberships, Turn};
-use crate::fraud::sources::Timing;
+use crate::fraud::sources::{SourceKey, Timing};
 use crate::fraud::state::Fraud;
 use crate::fraud::{Ruleset, Shared};
 use crate::identity::graph::{
@@ -85,7 +85,7 @@ impl Brand {
         self.resting.sweep(now_ms);
         self.fraud.repeats.sweep(now_ms);
         self.graph.sweep(now_ms);
-        self.fraud.sweep(now_ms, limits);
+        self.fraud.sweep(now_ms);
     }
 
     /// Adds a click under an identifier, if there is one; at the bound the one that expires
@@ -193,10 +193,12 @@ impl Brand {
     /// Returns how many clicks lost their tie.
     pub fn erase(&mut self, key: &Identifier, now_ms: u64, limits: &Limits) -> usize {
         if let Some(row) = self.erased_click(key) {
+            if let Some(click) = self.clicks.at(row) {
+                self.fraud.sources.forget_click(SourceKey::of(&click), &click.id);
+            }
             self.remove_click(row, Gone::Erased, now_ms, limits);
         }
         self.waiting.erase(key);
-        self.fraud.erase(key, now_ms);
         let clicks = self.graph.forget(key).unwrap_or_default();
         for click in &clicks {
             self.clicks.set_owner(*click, NOBODY);
@@ -227,6 +229,7 @@ impl Brand {
         let before = self.repeats_of(conversion_id);
         if let Some(order) = self.orders.get_mut(conversion_id) {
             order.forget(|key| identifiers.contains(key));
+            self.resting.put(*conversion_id, order.accept_ms, &order.basis.clicks);
         }
         self.note_repeats(conversion_id, &before);
     }

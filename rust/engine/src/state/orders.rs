@@ -218,8 +218,12 @@ impl Order {
         concerns
     }
 
-    /// Whether any report names one of some identifiers, a click among them.
+    /// Whether any report names one of some identifiers, a click among them, or the decision rests
+    /// on such a click.
     pub fn names(&self, identifiers: &BTreeSet<Identifier>) -> bool {
+        if self.basis.clicks.iter().any(|id| identifiers.contains(&as_click(*id))) {
+            return true;
+        }
         let mut contents = [&self.server, &self.browser].into_iter().flatten();
         contents.any(|content| {
             content.identifiers.iter().any(|key| identifiers.contains(key))
@@ -238,6 +242,9 @@ impl Order {
             content.click_id = named.filter(|id| !is_erased(&as_click(*id)));
             forgot |= content.identifiers.len() < before || content.click_id != named;
         }
+        let before = self.basis.clicks.len();
+        self.basis.clicks.retain(|id| !is_erased(&as_click(*id)));
+        forgot |= self.basis.clicks.len() < before;
         forgot
     }
 }

@@ -11,7 +11,7 @@ use headwater_engine::record::{
 };
 use headwater_engine::{Engine, Id, Options, Outcomes};
 
-use crate::common::{id, read, Value, DAY, T0};
+use crate::common::{id, read, Result as Outcome, Value, DAY, T0};
 
 pub const HOUR: u64 = 3_600_000;
 pub const MINUTE: u64 = 60_000;
@@ -213,19 +213,25 @@ impl Clicks {
     /// Applies records in a frame, now.
     pub fn push(&mut self, records: &[Vec<u8>]) -> &mut Self {
         for records in records.chunks(500) {
-            let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-            let frame = encode_frame(0, 7, self.sequence, &records).unwrap();
-            self.sequence += records.len() as u64;
-            self.stream += 1;
-            let mut outcomes = Outcomes::new();
-            self.engine.apply((self.ms, self.stream), &frame, &mut outcomes).unwrap();
-            self.take(&self.engine.encode_outcomes(&outcomes));
+            self.push_read(records);
         }
         self
     }
 
-    fn take(&mut self, outcomes: &[u8]) {
-        let outcomes = read(outcomes);
+    /// The same of a few; the outcomes.
+    pub fn push_read(&mut self, records: &[Vec<u8>]) -> Outcome {
+        let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+        let frame = encode_frame(0, 7, self.sequence, &records).unwrap();
+        self.sequence += records.len() as u64;
+        self.stream += 1;
+        let mut outcomes = Outcomes::new();
+        self.engine.apply((self.ms, self.stream), &frame, &mut outcomes).unwrap();
+        let outcomes = read(&self.engine.encode_outcomes(&outcomes));
+        self.take(&outcomes);
+        outcomes
+    }
+
+    fn take(&mut self, outcomes: &Outcome) {
         for row in outcomes.rows("clicks") {
             let end = End::of(&row[10..16]);
             self.first.insert(id_of(&row[0]), end.clone());

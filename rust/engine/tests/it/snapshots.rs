@@ -10,9 +10,14 @@ fn full() -> World {
     world.push(head(90, T0).program(DAY, 1));
     world.push(head(91, T0).control("event_type", 2, 1, &[("kind", "sale".into())]));
     world.push(head(92, T0).enrolment(3, "active", 1));
+    let list = crate::fraud_shared::chunk("2026-10", 0, 1, &["Examplebot", "(unclosed"]);
+    world.push(head(93, T0).brand(0).control("bot_list", 0, 1, &list));
+    let rules = crate::fraud_shared::rule("IP_VELOCITY", &[("weight", 30.into())]);
+    world.push(head(94, T0).brand(0).control("fraud_rules", 0, 1, &[("rules", rules)]));
     world.push(head(99, T0).click(3, &[(VISITOR, 1)]));
     let now = T0 + 10 * DAY;
     world.at(now).push(head(100, now).click(3, &[(VISITOR, 4)]));
+    world.push(head(98, now).click_in(1, 3, crate::fraud_world::HONEYPOT, &[(VISITOR, 9)]));
     world.push(head(101, now).browser().identify(&[(VISITOR, 4), (CUSTOMER, 5)]));
     world.push(head(1, now).sale(&sale(1).click(100).by(CUSTOMER, 5)));
     world.push(head(2, now).browser().sale(&sale(1).by(VISITOR, 4)));

@@ -1,7 +1,7 @@
 //! What the counts of a source say of its clicks.
 
 use super::math::{are_so_few_rare, are_so_many_rare, log2, Odds, COUNT_BITS, LOG_BITS};
-use super::tally::{Pair, Totals};
+use super::tally::{Pair, Part, Tally, Timings, Totals};
 use crate::fraud::rules::{Rule, Ruleset};
 use crate::fraud::score::Findings;
 use crate::fraud::{Signal, ONE};
@@ -31,47 +31,68 @@ const LEANING_DOUBLING: u64 = 250;
 const PPM: u64 = 1_000_000;
 
 /// The counts of a source and of all it is a part of.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts<'a> {
+    /// When they are looked at.
+    pub(super) now: Part,
     /// The source: one sub id of a partner in a program.
-    pub(super) source: Totals,
+    pub(super) source: &'a Tally,
     /// The partner in the program.
-    pub(super) partner: Totals,
+    pub(super) partner: &'a Tally,
     /// The program.
-    pub(super) program: Totals,
+    pub(super) program: &'a Tally,
     /// The brand.
-    pub(super) brand: Totals,
+    pub(super) brand: &'a Tally,
 }
 
-/// One finding: signal, severity, what was seen, from where on it counts.
-type Found = (Signal, u32, u64, u64);
+/// One finding: severity, what was seen, from where on it counts.
+type Found = (u32, u64, u64);
+/// What a comparison gives: nothing to compare with, nothing found, or a finding.
+type Compared = Option<Option<Found>>;
 
 /// Adds what the counts say to the findings of a click of the source.
-pub(super) fn add_findings(counts: &Counts, rules: &Ruleset, out: &mut Findings) {
-    let others = counts.program.without(&counts.source);
-    let (source, program) = (&counts.source, &others);
-    let flat = flat_timing(source, program, &rules.rule(Signal::FlatTiming));
+pub(super) fn add_findings(counts: &Counts<'_>, rules: &Ruleset, out: &mut Findings) {
+    let now = counts.now;
+    let (source, partner) = (counts.source.at(now), counts.partner.at(now));
+    let (program, brand) = (counts.program.at(now), counts.brand.at(now));
+    let others = program.without(&source);
+    let siblings = partner.without(&source);
+    let rule = |signal| rules.rule(signal);
+    let (flat, narrow) = timing(counts, rules);
     let is_flat = matches!(flat, Some(Some(_)));
     let found = [
-        (
-            Signal::ClickFlooding,
-            flood(source, program, is_flat, &rules.rule(Signal::ClickFlooding)),
-        ),
+        (Signal::ClickFlooding, flood(&source, &others, is_flat, &rule(Signal::ClickFlooding))),
         (Signal::FlatTiming, flat),
-        (Signal::NarrowTiming, narrow_timing(source, program, &rules.rule(Signal::NarrowTiming))),
-        (Signal::RateTooHigh, high_rate(source, program, &rules.rule(Signal::RateTooHigh))),
-        (Signal::SourceQuality, quality(counts, program, &rules.rule(Signal::SourceQuality))),
+        (Signal::NarrowTiming, narrow),
+        (Signal::RateTooHigh, high_rate(&source, &others, &rule(Signal::RateTooHigh))),
+        (Signal::SourceQuality, quality(&source, &siblings, &others, &rule(Signal::SourceQuality))),
     ];
     for (signal, found) in found {
         match found {
-            Some(Some((signal, severity, observed, threshold))) => {
+            Some(Some((severity, observed, threshold))) => {
                 out.add(signal, severity, observed, threshold);
             }
             Some(None) => {}
             None => out.absent(signal),
         }
     }
-    out.lean(leaning(counts));
+    let chain = [program.all.without(partner.all), siblings.all, source.all];
+    out.lean(leaning(brand.all, chain));
+}
+
+/// What the timings say: whether they are flat, and whether they are narrow.
+fn timing(counts: &Counts<'_>, rules: &Ruleset) -> (Compared, Compared) {
+    let (flat, narrow) = (rules.rule(Signal::FlatTiming), rules.rule(Signal::NarrowTiming));
+    let source = counts.source.timings_at(counts.now);
+    let count = source.count() >> COUNT_BITS;
+    if count < flat.low.min(narrow.low) {
+        return (Some(None), Some(None));
+    }
+    let others = counts.program.timings_at(counts.now).without(&source);
+    if others.count() < BASELINE_CONVERSIONS_MIN {
+        return (None, None);
+    }
+    (Some(flat_timing(&source, &others, &flat)), narrow_timing(&source, &others, &narrow))
 }
 
 /// Whether the others' rate is a measure.
@@ -85,8 +106,8 @@ fn expected(clicks: u64, rate: Pair) -> u64 {
     u64::try_from(product / u128::from(rate.clicks.max(1))).unwrap_or(u64::MAX)
 }
 
-/// Very many clicks, next to no conversions. `None` without a baseline.
-fn flood(source: &Totals, others: &Totals, is_flat: bool, rule: &Rule) -> Option<Option<Found>> {
+/// Very many clicks, next to no conversions.
+fn flood(source: &Totals, others: &Totals, is_flat: bool, rule: &Rule) -> Compared {
     if !is_baseline(others) {
         return None;
     }
@@ -95,66 +116,61 @@ fn flood(source: &Totals, others: &Totals, is_flat: bool, rule: &Rule) -> Option
     let is_flood = clicks >> COUNT_BITS >= rule.low.max(1)
         && are_so_few_rare(conversions, mean, Odds::HUNDREDTH);
     let severity = if is_flat { ONE } else { ONE / 2 };
-    Some(is_flood.then_some((Signal::ClickFlooding, severity, clicks >> COUNT_BITS, rule.low)))
+    Some(is_flood.then_some((severity, clicks >> COUNT_BITS, rule.low)))
 }
 
 /// Conversions at random times: too many of them late.
-fn flat_timing(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
-    let (count, baseline) = (source.timed(), others.timed());
-    if baseline < BASELINE_CONVERSIONS_MIN {
-        return None;
-    }
+fn flat_timing(source: &Timings, others: &Timings, rule: &Rule) -> Option<Found> {
+    let (count, baseline) = (source.count(), others.count());
     // One conversion more on either side: no share is known to be nothing or everything.
     let usual = (others.over_hour + COUNTED) * PPM / (baseline + 2 * COUNTED);
     let share = source.over_hour * PPM / count.max(1);
-    let gap = share.saturating_sub(usual);
-    let variance = u128::from(usual) * u128::from(PPM - usual);
+    let gap = share.min(PPM).saturating_sub(usual);
+    let variance = u128::from(usual) * u128::from(PPM.saturating_sub(usual));
     let (n, m) = (u128::from(count), u128::from(baseline));
-    let squared = u128::from(gap) * u128::from(gap) * n * m;
-    let is_far = squared > FLAT_DEVIATION_SQUARED * variance * (n + m) * u128::from(COUNTED);
-    let is_flat = count >> COUNT_BITS >= rule.low && gap >= FLAT_SHARE_GAP_PPM && is_far;
-    Some(is_flat.then_some((Signal::FlatTiming, ONE, count >> COUNT_BITS, rule.low)))
+    let squared = (u128::from(gap) * u128::from(gap)).saturating_mul(n * m);
+    let allowed = (FLAT_DEVIATION_SQUARED * variance * u128::from(COUNTED)).saturating_mul(n + m);
+    let is_flat = count >> COUNT_BITS >= rule.low && gap >= FLAT_SHARE_GAP_PPM && squared > allowed;
+    is_flat.then_some((ONE, count >> COUNT_BITS, rule.low))
 }
 
 /// Conversions that all take the same time.
-fn narrow_timing(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+fn narrow_timing(source: &Timings, others: &Timings, rule: &Rule) -> Compared {
     let usual = others.quartile_gap();
-    if others.timed() < BASELINE_CONVERSIONS_MIN || usual == 0 {
+    if usual == 0 {
         return None;
     }
-    let count = source.timed() >> COUNT_BITS;
+    let count = source.count() >> COUNT_BITS;
     let is_narrow = count >= rule.low && source.quartile_gap() * 100 < usual * NARROW_PERCENT;
-    Some(is_narrow.then_some((Signal::NarrowTiming, ONE, count, rule.low)))
+    Some(is_narrow.then_some((ONE, count, rule.low)))
 }
 
 /// A rate that no honest source has.
-fn high_rate(source: &Totals, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+fn high_rate(source: &Totals, others: &Totals, rule: &Rule) -> Compared {
     if !is_baseline(others) {
         return None;
     }
     let Pair { clicks, conversions } = source.all;
-    let rate_ppm = expected(PPM, Pair { clicks, conversions });
+    let rate_ppm = expected(PPM, source.all);
     let mean = expected(clicks, others.all);
     let is_high = conversions >> COUNT_BITS >= HIGH_RATE_CONVERSIONS_MIN
         && rate_ppm > rule.low
         && are_so_many_rare(conversions, mean, Odds::MILLIONTH);
-    Some(is_high.then_some((Signal::RateTooHigh, ONE, rate_ppm, rule.low)))
+    Some(is_high.then_some((ONE, rate_ppm, rule.low)))
 }
 
 /// A rate far below the program's, after doubt has pulled it towards the partner's, and that
 /// towards the program's.
-fn quality(counts: &Counts, others: &Totals, rule: &Rule) -> Option<Option<Found>> {
+fn quality(source: &Totals, siblings: &Totals, others: &Totals, rule: &Rule) -> Compared {
     if !is_baseline(others) {
         return None;
     }
-    let siblings = counts.partner.settled.without(counts.source.settled);
     let prior = PRIOR_CONVERSIONS;
-    let partner = relative_rate(siblings, others.settled, EQUAL, prior);
-    let rate = relative_rate(counts.source.settled, others.settled, partner, prior);
+    let partner = relative_rate(siblings.settled, others.settled, EQUAL, prior);
+    let rate = relative_rate(source.settled, others.settled, partner, prior);
     let ratio = (EQUAL * 100).checked_div(rate).unwrap_or(u64::MAX);
     let severity = log_ramp(ratio, rule);
-    let found = (Signal::SourceQuality, severity, ratio, rule.low);
-    Some((severity > 0).then_some(found))
+    Some((severity > 0).then_some((severity, ratio, rule.low)))
 }
 
 /// A rate as large as the one it is compared with.
@@ -180,18 +196,13 @@ fn log_ramp(observed: u64, rule: &Rule) -> u32 {
     u32::try_from(steps).unwrap_or(4) * (ONE / 4)
 }
 
-/// The order of sources: how the source's rate compares with the brand's, each of its parents'
-/// rates standing in for what is not known of it. From 0 for the best to [`LEANING_MAX`].
-fn leaning(counts: &Counts) -> u32 {
-    let brand = counts.brand.all;
+/// The order of sources: how the source's rate compares with the brand's, what it is a part of
+/// standing in for what is not known of it: the program without the partner, the partner without
+/// the source, the source. From 0 for the best to [`LEANING_MAX`].
+fn leaning(brand: Pair, chain: [Pair; 3]) -> u32 {
     if brand.conversions < BASELINE_CONVERSIONS_MIN {
         return LEANING_MAX / 2;
     }
-    let chain = [
-        counts.program.all.without(counts.partner.all),
-        counts.partner.all.without(counts.source.all),
-        counts.source.all,
-    ];
     let rate = chain
         .into_iter()
         .fold(EQUAL, |parent, own| relative_rate(own, brand, parent, RANK_PRIOR_CONVERSIONS));

@@ -8,18 +8,18 @@ mod judge;
 pub mod math;
 pub mod tally;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::fraud::rules::Ruleset;
 use crate::fraud::score::Findings;
-use crate::fraud::signals::{Signal, Stage};
+use crate::fraud::signals::{Signal, Stage, ONE};
 use crate::identity::digest::plain_digest;
-use crate::limits::{SOURCES_MAX, SOURCE_RECENT_MAX, SOURCE_SUBS_MAX};
+use crate::limits::{SOURCES_MAX, SOURCE_RECENT_AGE_MAX_MS, SOURCE_RECENT_MAX, SOURCE_SUBS_MAX};
 use crate::state::clicks::Click;
 use crate::state::cow::{mix, CowKey, CowMap};
 use crate::Id;
 use judge::Counts;
-pub use tally::{Event, Part, Tally, Timing, Totals};
+pub use tally::{Event, Part, Tally, Timing, Timings, Totals};
 
 /// A number that no program and no partner has, for what covers all of them.
 const ALL: u64 = u64::MAX;
@@ -98,9 +98,28 @@ impl CowKey for Level {
 pub(crate) struct Source {
     pub(crate) tally: Tally,
     /// Of a source its newest clicks that count, the oldest first.
-    pub(crate) recent: Vec<(u64, Id)>,
+    pub(crate) recent: VecDeque<(u64, Id)>,
     /// The severities it was last found to have, in quarters, four bits for each of its signals.
     pub(crate) judged: u32,
+    /// The newest part of a day in its brand when it was.
+    pub(crate) judged_at: Part,
+}
+
+impl Source {
+    fn newest(&self) -> Part {
+        self.tally.newest
+    }
+
+    /// Whether it was last found to have a severity.
+    fn is_judged(&self, signal: Signal) -> bool {
+        let place = of_sources().position(|other| other == signal).unwrap_or_default();
+        (self.judged >> (4 * place)) & 15 != 0
+    }
+}
+
+/// The signals of sources.
+fn of_sources() -> impl Iterator<Item = Signal> {
+    Signal::ALL.iter().copied().filter(|signal| signal.line().stage == Stage::Source)
 }
 
 /// The sources of a brand.
@@ -151,8 +170,10 @@ impl Sources {
             return;
         }
         kept.recent.insert(place, click);
-        if kept.recent.len() > SOURCE_RECENT_MAX {
-            kept.recent.remove(0);
+        let newest_ms = kept.recent.back().map_or(0, |(newest_ms, _)| *newest_ms);
+        let is_old = |(ms, _): &(u64, Id)| ms.saturating_add(SOURCE_RECENT_AGE_MAX_MS) <= newest_ms;
+        while kept.recent.len() > SOURCE_RECENT_MAX || kept.recent.front().is_some_and(is_old) {
+            kept.recent.pop_front();
         }
     }
 
@@ -183,25 +204,37 @@ impl Sources {
 
     fn note(&mut self, source: SourceKey, touch_ms: u64, event: Event, is_in: bool) {
         let part = Part::of(touch_ms);
+        let before = self.entries.get(&Level::BRAND).map_or(Part::default(), Source::newest);
+        let [own, ..] = Level::chain(source);
         for level in Level::chain(source) {
-            if !self.entries.contains(&level) {
-                if !is_in {
-                    continue;
-                }
-                self.entries.insert(level, Source::default());
-                self.index(level, Part::default());
-            }
-            let Some(kept) = self.entries.get_mut(&level) else { continue };
-            let before = kept.tally.newest;
+            self.note_at(level, part, event, is_in);
+        }
+        // A click that may yet convert lowers a rate that was too high, and does nothing else.
+        let is_young_click = is_in && event == Event::Click && part.is_young(before);
+        let is_settled = self.entries.get(&own).is_some_and(|kept| {
+            kept.judged_at == before.max(part) && !kept.is_judged(Signal::RateTooHigh)
+        });
+        if !is_young_click || !is_settled {
+            self.touched.insert(source);
+        }
+    }
+
+    fn note_at(&mut self, level: Level, part: Part, event: Event, is_in: bool) {
+        if let Some(kept) = self.entries.get_mut(&level) {
+            let before = kept.newest();
             kept.tally.note(part, event, is_in);
-            let after = kept.tally.newest;
+            let after = kept.newest();
             if before != after {
                 self.unindex(level, before);
                 self.index(level, after);
             }
+        } else if is_in {
+            let mut new = Source::default();
+            new.tally.note(part, event, is_in);
+            self.index(level, new.newest());
+            self.entries.insert(level, new);
             self.make_room(level);
         }
-        self.touched.insert(source);
     }
 
     /// At a bound the one that was touched longest ago goes; of a partner's sources one of its own.
@@ -248,24 +281,19 @@ impl Sources {
     /// Adds what is known of a source to the findings of a click of it, and its part of the
     /// leaning.
     pub fn add_findings(&self, source: SourceKey, rules: &Ruleset, out: &mut Findings) {
-        judge::add_findings(&self.counts(source), rules, out);
-    }
-
-    fn counts(&self, source: SourceKey) -> Counts {
-        let now = self.entries.get(&Level::BRAND).map_or(Part::default(), |all| all.tally.newest);
-        let totals = |level| {
-            let found: Option<&Source> = self.entries.get(&level);
-            found.map_or_else(Totals::default, |source| source.tally.at(now))
-        };
-        let [source, partner, program, brand] = Level::chain(source).map(totals);
-        Counts { source, partner, program, brand }
+        let none = Tally::default();
+        let tally = |level: Level| self.entries.get(&level).map_or(&none, |kept| &kept.tally);
+        let [source, partner, program, brand] = Level::chain(source).map(tally);
+        let now = brand.newest;
+        judge::add_findings(&Counts { now, source, partner, program, brand }, rules, out);
     }
 
     /// The newest clicks of a source that count, the oldest first.
     pub fn recent(&self, source: SourceKey) -> Vec<Id> {
         let [own, ..] = Level::chain(source);
-        let recent = self.entries.get(&own).map(|kept| kept.recent.as_slice());
-        recent.unwrap_or_default().iter().map(|(_, click_id)| *click_id).collect()
+        let kept = self.entries.get(&own);
+        let recent = kept.into_iter().flat_map(|kept| &kept.recent);
+        recent.map(|(_, click_id)| *click_id).collect()
     }
 
     /// The sources that the event being applied has touched; there is none from then on.
@@ -278,19 +306,20 @@ impl Sources {
         let mut found = Findings::new(rules);
         self.add_findings(source, rules, &mut found);
         let [own, ..] = Level::chain(source);
+        let now = self.entries.get(&Level::BRAND)?.newest();
         let kept = self.entries.get(&own)?;
-        let signals = Signal::ALL.iter().filter(|signal| signal.line().stage == Stage::Source);
         let (mut judged, mut turned) = (0, None);
-        for (signal, place) in signals.zip(0..) {
-            let finding = found.list.iter().find(|finding| finding.signal == *signal);
-            let quarters = finding.map_or(0, |finding| finding.severity / (crate::fraud::ONE / 4));
+        for (signal, place) in of_sources().zip(0..) {
+            let finding = found.list.iter().find(|finding| finding.signal == signal);
+            let quarters = finding.map_or(0, |finding| finding.severity / (ONE / 4));
             judged |= quarters << (4 * place);
             if (kept.judged >> (4 * place)) & 15 != quarters {
-                turned = turned.or(Some(*signal));
+                turned = turned.or(Some(signal));
             }
         }
-        if turned.is_some() {
-            self.entries.get_mut(&own)?.judged = judged;
+        if turned.is_some() || kept.judged_at != now {
+            let kept = self.entries.get_mut(&own)?;
+            (kept.judged, kept.judged_at) = (judged, now);
         }
         turned
     }

@@ -30,6 +30,11 @@ impl Part {
         Self(u32::try_from(ms / PART_MS).unwrap_or(u32::MAX))
     }
 
+    /// Whether clicks of it may yet convert when `now` is the newest.
+    pub fn is_young(self, now: Self) -> bool {
+        u64::from(self.0) + YOUNG_PARTS as u64 > u64::from(now.0)
+    }
+
     fn epoch(self) -> u32 {
         self.0 / PARTS_OF_DAY / EPOCH_DAYS
     }
@@ -96,17 +101,34 @@ pub struct Tally {
     pub epochs: [Epoch; SOURCE_EPOCHS],
 }
 
-/// What has not faded of a tally, in [`COUNT_BITS`].
+/// What has not faded of the clicks and conversions of a tally, in [`COUNT_BITS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// What has had time to convert.
     pub settled: Pair,
     /// Everything.
     pub all: Pair,
-    /// Conversions by bucket of timing.
-    pub timing: [u64; TIMING_BUCKETS],
+}
+
+/// What has not faded of the timings of a tally, in [`COUNT_BITS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Conversions by bucket.
+    pub buckets: [u64; TIMING_BUCKETS],
     /// Conversions more than an hour after the click.
     pub over_hour: u64,
+}
+
+/// The most that a sum is taken for: no brand has as many, and a damaged snapshot may say more.
+const COUNT_MAX: u64 = 1 << 40;
+
+/// What is left of a weighted sum after some epochs, by the weight of the day.
+fn faded(sum: u64, epochs_back: u32, weight: u64) -> u64 {
+    if sum == 0 {
+        return 0;
+    }
+    let sum = sum.min(COUNT_MAX) << COUNT_BITS;
+    sum.checked_shr(epochs_back).unwrap_or(0) / weight
 }
 
 /// Puts an event in, or takes it out.
@@ -200,55 +222,66 @@ impl Tally {
         }
     }
 
-    /// What has not faded by a part of a day, which is not before the newest.
+    /// What has not faded of clicks and conversions by a part of a day, which is not before the
+    /// newest.
     pub fn at(&self, now: Part) -> Totals {
         let (weight, epoch) = (now.weight(), now.epoch());
-        let faded = |sum: u64, epochs_back: u32| {
-            let sum = u128::from(sum) << COUNT_BITS;
-            let left = sum.checked_shr(epochs_back).unwrap_or(0) / u128::from(weight);
-            u64::try_from(left).unwrap_or(u64::MAX)
-        };
         let mut totals = Totals::default();
-        for (sums, back) in self.epochs.iter().zip(0..) {
-            let back = epoch.saturating_sub(self.newest.epoch()) + back;
-            totals.settled.add(sums.settled.map(|sum| faded(sum, back)), 1);
-            for (total, sum) in totals.timing.iter_mut().zip(sums.timing) {
-                *total += faded(sum.into(), back);
-            }
-            totals.over_hour += faded(sums.over_hour.into(), back);
+        for (sums, back) in self.epochs.iter().zip(self.epochs_back(now)..) {
+            totals.settled.add(sums.settled.map(|sum| faded(sum, back, weight)), 1);
         }
         totals.all = totals.settled;
         for (pair, back) in self.young.iter().zip(0..) {
             let Some(part) = self.newest.0.checked_sub(back).map(Part) else { continue };
-            let epochs_back = epoch.saturating_sub(part.epoch());
-            let pair = pair.map(|count| faded(count.saturating_mul(part.weight()), epochs_back));
+            let back = epoch.saturating_sub(part.epoch());
+            let pair = pair.map(|count| faded(count.saturating_mul(part.weight()), back, weight));
             totals.all.add(pair, 1);
-            if u64::from(part.0) + YOUNG_PARTS as u64 <= u64::from(now.0) {
+            if !part.is_young(now) {
                 totals.settled.add(pair, 1);
             }
         }
         totals
+    }
+
+    /// What has not faded of the timings by a part of a day, which is not before the newest.
+    pub fn timings_at(&self, now: Part) -> Timings {
+        let weight = now.weight();
+        let mut timings = Timings::default();
+        for (sums, back) in self.epochs.iter().zip(self.epochs_back(now)..) {
+            for (total, sum) in timings.buckets.iter_mut().zip(sums.timing) {
+                *total += faded(sum.into(), back, weight);
+            }
+            timings.over_hour += faded(sums.over_hour.into(), back, weight);
+        }
+        timings
+    }
+
+    /// How many epochs the newest is back.
+    fn epochs_back(&self, now: Part) -> u32 {
+        now.epoch().saturating_sub(self.newest.epoch())
     }
 }
 
 impl Totals {
     /// What is left when a part of it is taken out.
     pub fn without(&self, other: &Self) -> Self {
-        let mut timing = self.timing;
-        for (left, taken) in timing.iter_mut().zip(other.timing) {
+        Self { settled: self.settled.without(other.settled), all: self.all.without(other.all) }
+    }
+}
+
+impl Timings {
+    /// What is left when a part of it is taken out.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut buckets = self.buckets;
+        for (left, taken) in buckets.iter_mut().zip(other.buckets) {
             *left = left.saturating_sub(taken);
         }
-        Self {
-            settled: self.settled.without(other.settled),
-            all: self.all.without(other.all),
-            timing,
-            over_hour: self.over_hour.saturating_sub(other.over_hour),
-        }
+        Self { buckets, over_hour: self.over_hour.saturating_sub(other.over_hour) }
     }
 
     /// Conversions with a timing.
-    pub fn timed(&self) -> u64 {
-        self.timing.iter().sum()
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
     }
 
     /// How far the quartiles of the timing lie apart, as logarithms to the base two in 8
@@ -259,9 +292,9 @@ impl Totals {
 
     /// The timing that so many quarters lie below.
     fn quantile(&self, quarters: u64) -> u64 {
-        let wanted = self.timed().saturating_mul(quarters) / 4;
+        let wanted = self.count().saturating_mul(quarters) / 4;
         let mut below = 0;
-        for (count, bucket) in self.timing.iter().zip(0..) {
+        for (count, bucket) in self.buckets.iter().zip(0..) {
             if below + count >= wanted && *count > 0 {
                 return (bucket << 8) + ((wanted - below.min(wanted)) << 8) / count;
             }

@@ -118,6 +118,19 @@ impl<T: Row> Fifo<T> {
         rows.skip(at(self.first) % Self::ROWS).take(self.len)
     }
 
+    /// The numbers of the rows of which something holds, the oldest first.
+    pub(crate) fn numbers(&self, is_wanted: impl Fn(&T) -> bool) -> Vec<u32> {
+        let rows = self.iter().zip(0_u32..).filter(|(row, _)| is_wanted(row));
+        rows.map(|(_, offset)| self.first.wrapping_add(offset)).collect()
+    }
+
+    /// Changes the rows of which something holds.
+    pub(crate) fn edit(&mut self, is_wanted: impl Fn(&T) -> bool, change: impl Fn(&mut T)) {
+        for number in self.numbers(is_wanted) {
+            self.get_mut(number).map(&change);
+        }
+    }
+
     /// Appends the rows' bytes, without their count.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.reserve(self.len * T::BYTES);

@@ -7,7 +7,7 @@ use super::pending::{
 };
 use super::rhythm::{self, PREFETCH_MS};
 use super::tallies::{day_of, fold, hour_of, Kind, Tally};
-use super::{bursts, Fraud, CLIENT_CROWD_AGENTS};
+use super::{bursts, mark_of, Fraud, CLIENT_CROWD_AGENTS};
 use crate::fraud::click::{
     address_severity, agents_severity, churn_severity, device_severity, CHECKOUT_MS,
 };
@@ -49,6 +49,9 @@ impl Fraud {
     /// Takes a click in; its number among the pending.
     pub(crate) fn take_in(&mut self, intake: &Intake<'_>) -> u32 {
         let row = self.pending.push(intake.click);
+        if self.pending.len() > intake.limits.fraud_pending_max.max(1) {
+            self.settle();
+        }
         if !intake.click.is(facts::ALLOWED) {
             self.take_in_address(intake, row);
             self.take_in_net(intake, row);
@@ -318,6 +321,7 @@ impl Fraud {
             }
             if let Some(first) = self.tallies.get_mut(place) {
                 (first.count, first.agents, first.head) = (1, click.touch_ms(), row);
+                first.fresh = mark_of(entity);
             }
         }
         if let Some(click) = self.pending.get_mut(row) {
@@ -392,7 +396,7 @@ impl Fraud {
                 let (first, last) = crate::fraud::click::first_and_last(seen);
                 (first.min(seen_ms), last.max(seen_ms))
             };
-            seen.count = 1;
+            (seen.count, seen.head) = (1, mark_of(visitor));
             (seen.agents, seen.fresh) = (last, u32::try_from(last - first).unwrap_or(u32::MAX));
         }
         if let Some(work) = self.work_of(visitor, event_id, seen_ms, Signal::LateHijack) {

@@ -13,7 +13,7 @@ pub(crate) mod rhythm;
 pub(crate) mod scores;
 pub(crate) mod tallies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use scores::{Noted, Scores};
 
@@ -21,13 +21,13 @@ use crate::fraud::repeats::Repeats;
 use crate::fraud::sources::Sources;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::{
-    Limits, DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_WORK_MAX, SWEEP_ROWS_MAX,
+    DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_WORK_MAX, SWEEP_ROWS_MAX,
 };
 use crate::state::chunks::Row;
 use crate::Id;
 
 use fifo::{Fifo, NONE};
-use pending::{Pending, Work, CLIENTS};
+use pending::{Link, Pending, Work, CLIENTS};
 use tallies::{day_of, fold, hour_of, Kind, Tallies};
 
 impl Row for u64 {
@@ -115,12 +115,11 @@ impl Fraud {
     }
 
     /// Lets clicks go that are settled, a bounded part at a time.
-    pub fn sweep(&mut self, now_ms: u64, limits: &Limits) {
+    pub fn sweep(&mut self, now_ms: u64) {
         self.scores.sweep(now_ms);
         for _ in 0..SWEEP_ROWS_MAX {
             let oldest = self.pending.get(self.pending.first());
-            let is_due = oldest.is_some_and(|click| u64::from(click.settled_s) * 1000 <= now_ms);
-            if !is_due && self.pending.len() <= limits.fraud_pending_max {
+            if oldest.is_none_or(|click| u64::from(click.settled_s) * 1000 > now_ms) {
                 return;
             }
             self.settle();
@@ -197,14 +196,29 @@ impl Fraud {
         agents >= CLIENT_CROWD_AGENTS
     }
 
-    /// Forgets a visitor, a device or a click.
-    pub fn erase(&mut self, key: &Identifier, now_ms: u64) {
-        match key.kind {
-            IdentifierType::Visitor | IdentifierType::Device => {
-                self.erase_client(client_of(key), now_ms);
+    /// Forgets visitors, devices and clicks. Looks at every counter and every pending click, once: an
+    /// erasure is rare.
+    pub fn erase(&mut self, keys: &BTreeSet<Identifier>, now_ms: u64) {
+        let mut marks = BTreeSet::new();
+        let mut clicks = BTreeSet::new();
+        for key in keys {
+            match key.kind {
+                IdentifierType::Visitor | IdentifierType::Device => {
+                    let entity = client_of(key);
+                    self.erase_client(entity, now_ms);
+                    marks.insert(mark_of(entity));
+                }
+                IdentifierType::Click => {
+                    clicks.insert(key.digest);
+                }
+                _ => {}
             }
-            IdentifierType::Click => self.erase_click(&key.digest),
-            _ => {}
+        }
+        if !marks.is_empty() {
+            self.tallies.remove_marked(&marks);
+        }
+        if !clicks.is_empty() {
+            self.erase_clicks(&clicks);
         }
     }
 
@@ -217,7 +231,7 @@ impl Fraud {
             let client = click.client_at(entity);
             let Some(link) = client.and_then(|client| click.links.get_mut(client)) else { break };
             next = link.earlier;
-            *link = pending::Link::default();
+            *link = Link::default();
         }
         self.tallies.remove(key);
         let days = day_of(now_ms).saturating_sub(ERASED_DAYS)..=day_of(now_ms) + 1;
@@ -231,22 +245,32 @@ impl Fraud {
         }
     }
 
-    /// Looks at every pending click: an erasure is rare.
-    fn erase_click(&mut self, click_id: &Id) {
-        self.scores.forget(click_id);
-        let place = self.pending.iter().position(|click| click.id == *click_id);
-        let Some(place) = place else { return };
-        let row = self.pending.first().wrapping_add(crate::state::chunks::number(place));
-        let Some(click) = self.pending.get(row).copied() else { return };
-        for client in 0..CLIENTS {
-            rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
+    fn erase_clicks(&mut self, clicks: &BTreeSet<Id>) {
+        for click_id in clicks {
+            self.scores.forget(click_id);
         }
-        if let Some(kept) = self.pending.get_mut(row) {
-            // Its counters' chains lead through it.
-            let (next, settled_s) = (kept.next, kept.settled_s);
-            *kept = Pending { next, settled_s, ..Pending::default() };
+        let is_erased = |id: &Id| clicks.contains(id);
+        self.scores.order.edit(|kept| is_erased(&kept.click_id), |kept| kept.click_id = [0; 16]);
+        self.work.edit(|work| is_erased(&work.event_id), |work| work.event_id = [0; 16]);
+        let erased: Vec<u32> = self.pending.numbers(|click| is_erased(&click.id));
+        for row in erased {
+            let Some(click) = self.pending.get(row).copied() else { continue };
+            for client in 0..CLIENTS {
+                rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
+            }
+            if let Some(kept) = self.pending.get_mut(row) {
+                // Its counters' chains lead through it.
+                let (next, settled_s) = (kept.next, kept.settled_s);
+                *kept = Pending { next, settled_s, ..Pending::default() };
+            }
         }
     }
+}
+
+/// What a counter that cannot be found by its entity keeps of it, so that an erasure finds it.
+pub(crate) fn mark_of(entity: u64) -> u32 {
+    let [a, b, c, d, ..] = entity.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Different user agents of an address in a day from which on it and a user agent make no client.

@@ -3,6 +3,8 @@
 //! A row is 32 bytes, and an index entry some nine. At the bound the oldest row goes, unless it was
 //! counted in since the hand last passed it; a row whose time is over goes first.
 
+use std::collections::BTreeSet;
+
 use crate::limits::{DAY_MS, HOUR_MS, SWEEP_ROWS_MAX};
 use crate::state::chunks::{at, number, Chunks, Fields, Row};
 use crate::state::id_index::IdIndex;
@@ -70,9 +72,9 @@ pub(crate) struct Tally {
     pub(crate) agents: u64,
     /// How many clicks.
     pub(crate) count: u32,
-    /// How many of them came of new visitors.
+    /// How many of them came of new visitors; of other kinds something else.
     pub(crate) fresh: u32,
-    /// The newest pending click of its chain.
+    /// The newest pending click of its chain, or of a contest the earliest.
     pub(crate) head: u32,
     /// The last day on which it is kept.
     last_day: u16,
@@ -267,6 +269,19 @@ impl Tallies {
             self.index.remove(key, row);
             self.rows.set(at(row), Tally::default());
             self.free.push(row);
+        }
+    }
+
+    /// Forgets the counters that bear one of some marks, and that are not found by an entity alone.
+    pub(crate) fn remove_marked(&mut self, marks: &BTreeSet<u32>) {
+        let is_marked = |tally: &&Tally| match tally.kind & !HIT {
+            kind if kind == Kind::Unique as u8 => marks.contains(&tally.fresh),
+            kind if kind == Kind::Checkout as u8 => marks.contains(&tally.head),
+            _ => false,
+        };
+        let keys: Vec<u64> = self.rows.iter().filter(is_marked).map(|tally| tally.key).collect();
+        for key in keys {
+            self.remove(key);
         }
     }
 
