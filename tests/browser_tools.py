@@ -272,3 +272,14 @@ def chromium(origin: str) -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def agent_of(browser: Any) -> str:
+    """The user agent of this browser with a window: without one it calls itself HeadlessChrome,
+    which is declared automation.
+    """
+    major = browser.version.partition(".")[0]
+    return (
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        f"Chrome/{major}.0.0.0 Safari/537.36"
+    )

@@ -40,4 +40,4 @@ def digest(name: str, value: str) -> bytes:
 def visitor_of(reply: Reply) -> str:
     name, _, rest = reply.headers["Set-Cookie"].partition("=")
     assert name == "hw_visitor"
-    return rest.partition(";")[0]
+    return rest.partition(";")[0].partition(".")[0]

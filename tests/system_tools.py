@@ -41,6 +41,13 @@ def free_port() -> int:
         return port
 
 
+# What a visitor's browser sends at the least: without a user agent a click is declared automation.
+VISITOR = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept-Language": "en",
+}
+
+
 class Answer:
     """Status, headers and body of one request."""
 
@@ -138,7 +145,8 @@ class System:
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        return request(self.settings.port, method, path, body, key, headers)
+        sent = {**VISITOR, **(headers or {})}
+        return request(self.settings.port, method, path, body, key, sent)
 
     @property
     def console(self) -> ConsoleClient:

@@ -1,4 +1,6 @@
-"""One system, one site and one browser for the whole suite."""
+"""One system, one site and one browser for each module: the browser's driver leaves an event loop
+running in the thread, which other suites must not find.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from browser_tools import CHROMIUM, WATCH, Brand, Site, chromium, make_brand
+from browser_tools import CHROMIUM, WATCH, Brand, Site, agent_of, chromium, make_brand
 from system_tools import System
 
 _codes = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     if not CHROMIUM.exists():
         pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium")
@@ -23,14 +25,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(system: System) -> Iterator[Site]:
     found = Site(system.settings.port)
     yield found
     found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(site: Site) -> Iterator[Any]:
     with chromium(site.address) as found:
         yield found
@@ -46,7 +48,7 @@ def brand(system: System, site: Site) -> Brand:
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
     """A visitor: a browser without a past."""
-    found = browser.new_context()
+    found = browser.new_context(user_agent=agent_of(browser))
     found.set_default_timeout(10_000)
     found.add_init_script(WATCH)
     yield found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from browser_tools import OTHER, OWN, WATCH, Brand, answers, convert
+from browser_tools import OTHER, OWN, WATCH, Brand, agent_of, answers, convert
 from headwater.model.records import decode
 
 ORDER = {"order_id": "B-1", "amount": "49.90", "currency": "EUR"}
@@ -144,7 +144,7 @@ def test_with_gpc_or_dnt_nothing_is_kept(brand: Brand, browser: Any, wish: str) 
         "dnt": "Object.defineProperty(navigator, 'doNotTrack', {value: '1'})",
     }
     headers = {"Sec-GPC": "1"} if wish == "gpc" else {"DNT": "1"}
-    context = browser.new_context(extra_http_headers=headers)
+    context = browser.new_context(user_agent=agent_of(browser), extra_http_headers=headers)
     context.add_init_script(WATCH)
     context.add_init_script(said[wish])
     page = context.new_page()
@@ -248,7 +248,7 @@ def test_what_was_kept_offline_is_sent_from_the_next_page(
 
 
 def test_i2_by_the_bare_pixel_with_javascript_off(brand: Brand, browser: Any) -> None:
-    context = browser.new_context(java_script_enabled=False)
+    context = browser.new_context(user_agent=agent_of(browser), java_script_enabled=False)
     page = context.new_page()
     text = brand.snippet()
     pixel = text[text.index("<noscript>") : text.index("</noscript>") + len("</noscript>")]

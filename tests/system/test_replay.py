@@ -62,7 +62,10 @@ def test_every_line_is_committed_and_the_archive_gives_the_same_engine(
         system.kill()
     ledger = open_ledger(system.settings.effective_ledger_url)
     try:
-        assert census(ledger).clicks_by_verdict == {"accept": lines}
+        verdicts = census(ledger).clicks_by_verdict
+        assert sum(verdicts.values()) == lines
+        # A log of pages and their parts has crawlers and bursts in it; none of that is proof.
+        assert set(verdicts) == {"accept", "review", "filtered"}
     finally:
         ledger.close()
     assert run_verify(system.settings) == 0

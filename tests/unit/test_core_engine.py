@@ -17,7 +17,8 @@ T0 = 1_790_000_000_000
 DAY_MS = 86_400_000
 VISITOR = bytes([0x81] * 16)
 CUSTOMER = bytes([0x10] * 16)
-CLIENT = [None, "UA", None]
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+CLIENT = [None, AGENT, None, None, None]
 
 
 def event(number: int) -> bytes:
@@ -40,7 +41,7 @@ def identify(number: int) -> bytes:
 def sale(number: int, order: int, amount: int = 1000, refused: str | None = None) -> bytes:
     money = [amount, "EUR", None, None, None]
     body = [event(order), 3, 2, f"A-{order}", "main", 0, None, [[1, CUSTOMER]], money]
-    return record(4, number, [*body, None, None, [], {}, CLIENT, refused])
+    return record(4, number, [*body, None, None, [], {}, CLIENT, refused, None])
 
 
 class Log:

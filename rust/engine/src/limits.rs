@@ -143,8 +143,8 @@ pub const CLIENT_WALK_MAX: usize = 256;
 /// Equal gaps in a row that are told apart.
 pub const CADENCE_GAPS_MAX: u64 = 16;
 
-/// Epochs of a source's counts, each as long as their half-life. What is older than them weighs less
-/// than a sixteenth and is let go.
+/// Epochs of a source's counts, each as long as their half-life. What is older than them weighs
+/// less than a sixteenth and is let go.
 pub const SOURCE_EPOCHS: usize = 4;
 /// Sources of clicks, partners and programs of one brand that are counted. The one whose last click
 /// is the oldest is let go, and begins anew.

@@ -140,8 +140,19 @@ impl<'a> Case<'a> {
             members: &members,
             is_injected: self.is_injected,
         });
-        let scored = combine(&findings, &rules);
+        let mut scored = combine(&findings, &rules);
+        if scored.verdict == fraud::Verdict::Accept && self.waits_for_a_click() {
+            scored.verdict = fraud::Verdict::Review;
+        }
         (findings, rules, scored)
+    }
+
+    /// Whether a click that has credit is under review: pay waits for it.
+    fn waits_for_a_click(&self) -> bool {
+        self.credits.iter().filter_map(|credit| credit.click_id).any(|id| {
+            let click = self.brand.click(&id);
+            click.is_some_and(|click| click.verdict == fraud::Verdict::Review)
+        })
     }
 
     /// The touches that have the credit, the earliest first.

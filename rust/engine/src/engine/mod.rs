@@ -13,6 +13,7 @@ mod outcomes;
 mod report;
 mod rescored;
 mod score;
+mod score_again;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -36,8 +36,12 @@ const DEVICE_DAY: u64 = 4;
 pub(crate) const CHECKOUT_MS: u64 = 10 * MINUTE_MS;
 /// The longest collision that can be asked for.
 const COLLISION_MAX_MS: u64 = MINUTE_MS;
-/// What doubling a count adds to the order below all thresholds, in parts per million.
-const DOUBLED_PPM: u32 = 60;
+/// What doubling the clicks of an address adds to the order below all thresholds, in sixteenths of
+/// parts per million: those of all its days, and of the hour. The most that each adds.
+const ADDRESS_DAYS_LEAN: (u32, u32) = (160, 1120);
+const ADDRESS_HOUR_LEAN: (u32, u32) = (32, 256);
+/// The same of a device's days and hours: a browser that returns its cookie hides nothing.
+const DEVICE_LEAN: (u32, u32) = (16, 112);
 
 /// What other clicks say of a click.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -232,7 +236,12 @@ impl Question<'_> {
                 let low = if is_day { low * ADDRESS_DAY_LOW } else { low };
                 out.add(Signal::AddressVelocity, severity, u64::from(tally.count), low);
             }
-            out.lean(DOUBLED_PPM * tally.count.max(1).ilog2() / 2);
+            if self.rules.is_on(Signal::AddressVelocity) {
+                // Of a day `fresh` is what the address brought on the days before.
+                let days = (tally.count.saturating_add(tally.fresh), ADDRESS_DAYS_LEAN);
+                let (count, lean) = if is_day { days } else { (tally.count, ADDRESS_HOUR_LEAN) };
+                out.lean(leaning(count, lean));
+            }
         }
         match hour {
             Some(tally) => {
@@ -298,7 +307,9 @@ impl Question<'_> {
                 let low = if is_day { low * DEVICE_DAY } else { low };
                 out.add(Signal::DeviceVelocity, severity, u64::from(tally.count), low);
             }
-            out.lean(DOUBLED_PPM * tally.count.max(1).ilog2());
+            if self.rules.is_on(Signal::DeviceVelocity) {
+                out.lean(leaning(tally.count, DEVICE_LEAN));
+            }
         }
         match day.filter(|_| click.is(facts::DEVICE_ID)) {
             Some(tally) => out.observe(self.rules, Signal::MalformedId, distinct(tally.agents)),
@@ -359,4 +370,14 @@ fn in_day_after(mark: &Tally) -> u64 {
 /// Of pages of the checkout, when the first and the last of a stretch were seen.
 pub(crate) fn first_and_last(seen: &Tally) -> (u64, u64) {
     (seen.agents.saturating_sub(u64::from(seen.fresh)), seen.agents)
+}
+
+/// What a count adds to the order below all thresholds: its logarithm, in parts of which each
+/// doubling is worth `doubled`, and all at most `most`.
+fn leaning(count: u32, (doubled, most): (u32, u32)) -> u32 {
+    let count = u64::from(count.max(1));
+    let whole = count.ilog2();
+    let sixteenths = ((count << 4) >> whole) & 15;
+    let log = whole * 16 + u32::try_from(sixteenths).unwrap_or(0);
+    (log * doubled / 16).min(most)
 }

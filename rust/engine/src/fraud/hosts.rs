@@ -1,6 +1,6 @@
 //! Hosts of web addresses, and prefixes of network addresses.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// The host of a web address, as it is written there; `None` when it has none.
 pub fn host_of(url: &str) -> Option<&str> {

@@ -6,7 +6,7 @@ use super::rules::Ruleset;
 use super::score::Findings;
 use super::shared::Shared;
 use super::signals::{Signal, ONE};
-use crate::record::{flags, network_flags, Click, Network, Record, Request, Trust};
+use crate::record::{flags, network_flags, Click, Network, Record, Request, Trust, SOURCE_TAG};
 
 /// Of a weight of 50, a part that is worth 35.
 const SEVEN_TENTHS: u32 = ONE / 10 * 7 + ONE % 10 * 7 / 10;
@@ -17,7 +17,7 @@ const SYSTEM_DIFFERS: u32 = ONE / 55 * 15 + ONE % 55 * 15 / 55;
 /// Of a weight of 60, the part that is worth 35.
 const OTHER_SITE: u32 = ONE / 12 * 7 + ONE % 12 * 7 / 12;
 /// What a missing referrer adds to what only ranks: most browsers send one.
-const NO_REFERRER_PPM: u32 = 800;
+const NO_REFERRER_PPM: u32 = 640;
 /// Chromium has sent `Sec-Fetch` fields in every version and view since long before this one.
 const FETCH_FIELDS_FROM: u16 = 90;
 /// The class that is all that is kept of a program's user agent without consent.
@@ -73,6 +73,9 @@ const SEARCH_DOMAINS: [&str; 17] = [
     "swisscows.com",
 ];
 
+/// What is told by how a browser went to the link.
+const VISITS: [Signal; 3] = [Signal::ImageClick, Signal::ForcedClick, Signal::NoUserActivation];
+
 /// Adds what a click's record says to `out`.
 pub fn findings(
     record: &Record<'_>,
@@ -93,19 +96,21 @@ pub fn findings(
     match &click.client.request {
         Some(request) => {
             let is_prefetch = click.flags & flags::PREFETCH != 0;
-            navigation(request, class, is_prefetch, out);
+            if record.source == SOURCE_TAG {
+                // The landing page itself reports the visit: nobody goes to the link.
+                for signal in VISITS {
+                    out.absent(signal);
+                }
+            } else {
+                navigation(request, class, is_prefetch, out);
+            }
             let browser = class.filter(|class| class.kind == Kind::Browser && !class.is_listed);
             anomaly(request, browser, out);
             hints(request, browser, out);
         }
         None => {
-            for signal in [
-                Signal::ImageClick,
-                Signal::ForcedClick,
-                Signal::NoUserActivation,
-                Signal::RequestAnomaly,
-                Signal::AgentMismatch,
-            ] {
+            for signal in VISITS.into_iter().chain([Signal::RequestAnomaly, Signal::AgentMismatch])
+            {
                 out.absent(signal);
             }
         }
@@ -251,7 +256,8 @@ fn anomaly(request: &Request<'_>, browser: Option<Class>, out: &mut Findings) {
     if agent.chromium >= FETCH_FIELDS_FROM && request.is_secure && !has_fetch_fields {
         (severity, parts) = (SEVEN_TENTHS, parts | NO_FETCH_FIELDS);
     }
-    if request.http_version == 10 {
+    // Old proxies speak it for everybody: it says something only of who lacks something else.
+    if request.http_version == 10 && severity > 0 {
         (severity, parts) = (ONE, parts | OLD_PROTOCOL);
     }
     if severity > 0 {

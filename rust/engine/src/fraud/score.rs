@@ -300,7 +300,8 @@ fn largest_remainder(score: u8, parts: &[u64]) -> Vec<u8> {
 }
 
 /// What stands of a score in the outcomes: `[config_hash, bots_version, lists, not_evaluated,
-/// codes]`, each code `[number, is_inherited, mode, weight, severity, points, observed, threshold]`.
+/// codes]`, each code `[number, is_inherited, mode, weight, severity, points, observed,
+/// threshold]`.
 pub fn encode(
     scored: &Scored,
     findings: &Findings,

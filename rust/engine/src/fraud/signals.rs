@@ -268,7 +268,8 @@ signals! {
         "One kind of browser makes many times its usual share of this partner's clicks.";
     IdChurn = 25, "ID_CHURN", Velocity, Click, Soft, Score, 50, 20..40 Clicks, 3600,
         "One address brings only new visitors with the same browser: cookies are thrown away.";
-    TooShort = 27, "CTIT_TOO_SHORT", Timing, Conversion, Soft, Score, 80, 10000..2000 Milliseconds, 0,
+    TooShort = 27, "CTIT_TOO_SHORT", Timing, Conversion, Soft, Score, 80,
+        10000..2000 Milliseconds, 0,
         "The conversion followed the click faster than a person can act.";
     ClickInjection = 28, "CLICK_INJECTION", Timing, Conversion, Rejects, Score, 100, 1..1 Flag, 0,
         "The click came after the customer had begun to check out: it cannot have brought them.";
@@ -302,8 +303,9 @@ signals! {
         "The source's clicks convert much more rarely than the program's.";
     Honeypot = 46, "HONEYPOT", Source, Click, Rejects, Score, 100, 1..1 Flag, 86400,
         "The visitor followed a link within a day that no person can see.";
-    LateHijack = 48, "LAST_CLICK_HIJACK", Timing, Click, Soft, Score, 70, 600000..600000 Milliseconds,
-        600, "The click came while the visitor was at the checkout already.";
+    LateHijack = 48, "LAST_CLICK_HIJACK", Timing, Click, Soft, Score, 70,
+        600000..600000 Milliseconds, 600,
+        "The click came while the visitor was at the checkout already.";
     LeadVelocity = 49, "LEAD_VELOCITY", Conversion, Conversion, Soft, Score, 80, 2..2 Conversions,
         86400, "The same e-mail address or telephone number was used for several leads.";
     BrandBidding = 50, "BRAND_BIDDING", Source, Click, Soft, Off, 70, 1..1 Flag, 0,

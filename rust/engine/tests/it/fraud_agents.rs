@@ -137,7 +137,8 @@ fn browsers_apps_telephones_televisions_and_consoles_are_browsers() {
         "Instagram 123.0.0.21.115 (iPhone11,8; iOS 13_3; en_US; en-US; scale=2.00; 828x1792)",
         "SomeShop/4.2 (iPhone; iOS 17.5; Scale/3.00)",
         "Mozilla/5.0 (Web0S; Linux/SmartTV) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0 \
-         Safari/537.36 LG Browser/8.00.00(LGE; 50NANO; 03.20.11); LG NetCast.TV-2013 Compatible (LGE)",
+         Safari/537.36 LG Browser/8.00.00(LGE; 50NANO; 03.20.11); LG NetCast.TV-2013 Compatible \
+         (LGE)",
         "Mozilla/5.0 (PlayStation; PlayStation 5/5.10) AppleWebKit/605.1.15 (KHTML, like Gecko) \
          Version/13.0 Safari/605.1.15",
         "Mozilla/5.0 (Nintendo 3DS; U; ; en) Version/1.7567.EU",
@@ -185,12 +186,10 @@ fn a_user_agent_names_its_browser() {
             &format!("Mozilla/5.0 (Android 14; Mobile; rv:141.0) {gecko}"),
             (Browser::Firefox, 141, 0, System::Android, true),
         ),
+        (&android("K; wv", ""), (Browser::AndroidView, 139, 139, System::Android, true)),
         (
-            &android("K; wv", ""),
-            (Browser::AndroidView, 139, 139, System::Android, true),
-        ),
-        (
-            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/139.0 Safari/537.36",
+            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 Chrome/139.0 \
+             Safari/537.36",
             (Browser::Chrome, 139, 139, System::ChromeOs, false),
         ),
         (

@@ -63,7 +63,7 @@ impl Default for Touch {
 
 /// The digest of an address under the key of a day.
 fn digest(address: u64, day: u64) -> u64 {
-    (address << 20 | day % (1 << 20)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    ((address << 20) | day % (1 << 20)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
 pub fn agent(version: u64) -> String {

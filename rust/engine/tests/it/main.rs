@@ -1,5 +1,7 @@
 //! Tests of the engine from outside, in one binary.
 #![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,

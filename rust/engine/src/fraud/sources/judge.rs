@@ -25,9 +25,9 @@ const FLAT_DEVIATION_SQUARED: u128 = 16;
 /// A spread of timings is narrow below this many percent of the others'.
 const NARROW_PERCENT: u64 = 35;
 /// The part of `leaning` that is the source's: the middle says that it converts as the brand does.
-pub(super) const LEANING_MAX: u32 = 4000;
+pub(super) const LEANING_MAX: u32 = 2560;
 /// How far one doubling of the rate moves it.
-const LEANING_DOUBLING: u64 = 250;
+const LEANING_DOUBLING: u64 = 160;
 const PPM: u64 = 1_000_000;
 
 /// The counts of a source and of all it is a part of.
@@ -77,7 +77,9 @@ pub(super) fn add_findings(counts: &Counts<'_>, rules: &Ruleset, out: &mut Findi
         }
     }
     let chain = [program.all.without(partner.all), siblings.all, source.all];
-    out.lean(leaning(brand.all, chain));
+    if rules.is_on(Signal::SourceQuality) {
+        out.lean(leaning(brand.all, chain));
+    }
 }
 
 /// What the timings say: whether they are flat, and whether they are narrow.

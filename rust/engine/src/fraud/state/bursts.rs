@@ -82,7 +82,7 @@ impl Fraud {
             let past_slice = sum(Kind::SliceDay, own, 1);
             expected = expected.max(self::expected(hour_clicks, past_slice, past_clicks));
         }
-        let ratio = (u128::from(seen) * 100 << 16) / u128::from(expected.max(1));
+        let ratio = ((u128::from(seen) * 100) << 16) / u128::from(expected.max(1));
         let ratio = u32::try_from(ratio).unwrap_or(u32::MAX);
         let severity = rules.severity(Signal::SliceBurst, u64::from(ratio));
         let is_burst = is_beyond_chance(seen, expected);

@@ -26,9 +26,14 @@ pub(crate) struct Intake<'a> {
     pub(crate) click: Pending,
     /// Whether the browser returned no visitor id.
     pub(crate) is_new: bool,
+    /// Whether the browser says that a page of another site sent it there: any page can send its
+    /// visitors through a honeypot, and must not have their other clicks rejected by that.
+    pub(crate) is_sent: bool,
     /// What the address and the user agent make, whoever else the click is of: under the digest of
     /// the day, and of the day before.
     pub(crate) by_address: [u64; 2],
+    /// The digest of the address for the day before.
+    pub(crate) address_before: u64,
     pub(crate) rules: &'a Ruleset,
     pub(crate) now_ms: u64,
     pub(crate) limits: &'a Limits,
@@ -64,7 +69,7 @@ impl Fraud {
         if intake.click.is(facts::PREFETCH) {
             self.prefetch_ms = self.prefetch_ms.max(intake.touch_ms());
         }
-        if intake.click.is(facts::HONEYPOT) {
+        if intake.click.is(facts::HONEYPOT) && !intake.is_sent {
             self.mark(intake);
         }
         row
@@ -123,6 +128,15 @@ impl Fraud {
         }
         let day = day(intake.touch_ms());
         let (tally, was, is) = self.count_in(intake, Kind::AddressDay, address, day);
+        if was.count == 0 && was.fresh == 0 {
+            let before = day_of(intake.touch_ms()).saturating_sub(1);
+            let before = self.tallies.key(Kind::AddressDay, intake.address_before, before);
+            let carried =
+                self.tallies.of(before).map(|tally| tally.count.saturating_add(tally.fresh));
+            if let Some(tally) = self.tallies.get_mut(tally) {
+                tally.fresh = carried.unwrap_or(0);
+            }
+        }
         let head = self.chain(tally, row, Chain::AddressDay);
         let is_crowd = |tally: &Tally| distinct(tally.agents) >= CLIENT_CROWD_AGENTS;
         let severity = |tally: &Tally| (address_severity(tally, rules, true), is_crowd(tally));
@@ -176,7 +190,8 @@ impl Fraud {
         }
     }
 
-    /// Takes the outcome of a comparison; if it is another than before, its clicks are scored again.
+    /// Takes the outcome of a comparison; if it is another than before, its clicks are scored
+    /// again.
     fn set_step(
         &mut self,
         intake: &Intake<'_>,

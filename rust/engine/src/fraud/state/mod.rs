@@ -196,8 +196,8 @@ impl Fraud {
         agents >= CLIENT_CROWD_AGENTS
     }
 
-    /// Forgets visitors, devices and clicks. Looks at every counter and every pending click, once: an
-    /// erasure is rare.
+    /// Forgets visitors, devices and clicks. Looks at every counter and every pending click, once:
+    /// an erasure is rare.
     pub fn erase(&mut self, keys: &BTreeSet<Identifier>, now_ms: u64) {
         let mut marks = BTreeSet::new();
         let mut clicks = BTreeSet::new();

@@ -115,12 +115,6 @@ impl Row for Tally {
     }
 }
 
-impl Tally {
-    fn is_used(&self) -> bool {
-        self.kind != 0
-    }
-}
-
 /// The counters of one brand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tallies {
@@ -160,19 +154,6 @@ impl Tallies {
     #[inline]
     pub(crate) fn key(&self, kind: Kind, entity: u64, stretch: u64) -> u64 {
         fold(entity ^ self.seed, fold(stretch, kind as u64))
-    }
-
-    /// Reads the cache lines that a search for a key begins with.
-    #[inline]
-    pub(crate) fn touch(&self, key: u64) -> u32 {
-        self.index.touch(key)
-    }
-
-    /// Reads what a search for a key is likely to find.
-    #[inline]
-    pub(crate) fn touch_row(&self, key: u64) -> u32 {
-        let row = self.index.guess(key).and_then(|row| self.rows.get(at(row)));
-        row.map_or(0, |row| row.count)
     }
 
     /// The row of a key.
@@ -283,12 +264,6 @@ impl Tallies {
         for key in keys {
             self.remove(key);
         }
-    }
-
-    /// Every row in use.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tally> {
-        self.rows.iter().filter(|tally| tally.is_used())
     }
 }
 
