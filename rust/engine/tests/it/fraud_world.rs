@@ -63,7 +63,7 @@ impl Default for Touch {
 
 /// The digest of an address under the key of a day.
 fn digest(address: u64, day: u64) -> u64 {
-    ((address << 20) | day % (1 << 20)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    ((address << 20) | (day % (1 << 20))).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
 pub fn agent(version: u64) -> String {
@@ -274,6 +274,7 @@ impl Clicks {
     }
 
     /// How many of some clicks ended so.
+    #[allow(clippy::float_arithmetic, reason = "a share to compare in a test")]
     pub fn share(&self, visits: &[Touch], is_so: impl Fn(&End) -> bool) -> f64 {
         let so = visits.iter().filter(|visit| is_so(self.end(visit.event))).count();
         so as f64 / visits.len() as f64
