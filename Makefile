@@ -35,6 +35,9 @@ test-tools:
 	@command -v chromium > /dev/null || \
 		(apt-get update -qq && apt-get install -qq -y chromium) > /dev/null 2>&1 || \
 		echo "Chromium cannot be installed here: tests/browser will be skipped"
+	@command -v php > /dev/null || \
+		(apt-get update -qq && apt-get install -qq -y php-cli) > /dev/null 2>&1 || \
+		echo "PHP cannot be installed here: its example of docs/links.md will be skipped"
 
 .PHONY: test
 test: build test-tools lint test-rust ## everything but the slow suite

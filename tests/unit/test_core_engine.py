@@ -78,14 +78,16 @@ def log() -> Log:
 def test_every_outcome_has_its_table_and_shape(log: Log) -> None:
     engine = _core.Engine(0)
     out = outcomes(engine.apply(log.entries))
-    lengths = {"clicks": 12, "observations": 8, "conversions": 18, "reports": 9, "rejections": 7}
+    lengths = {"clicks": 17, "observations": 8, "conversions": 22, "reports": 9, "rejections": 7}
     lengths |= {"controls": 4, "others": 5, "quarantined": 4, "erasures": 7, "late_evidence": 7}
+    lengths |= {"decision_revised": 12}
     assert set(out) == {*lengths, "duplicates", "ticks", "producers"}
     for table, length in lengths.items():
         assert {len(row) for row in out[table]} <= {length}
-    assert out["clicks"][0] == [
-        event(100), 1, 3, 5, 9, T0, T0, 2, 4, 0, "accept", click(100, [[8, VISITOR]])
-    ]  # fmt: skip
+    row = out["clicks"][0]
+    assert row[:11] == [event(100), 1, 3, 5, 9, T0, T0, 2, 4, 0, "accept"]
+    assert row[11:14] == ["counted", 1, 0]
+    assert row[16] == click(100, [[8, VISITOR]])
     assert out["observations"][0] == [event(101), 3, 1, 3, T0, 1, 4, identify(101)]
     assert [row[6] for row in out["reports"]] == ["created", "repeat", "conflict"]
     assert out["reports"][0][7:] == [42, sale(102, 1)]

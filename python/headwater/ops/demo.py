@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -88,7 +89,12 @@ def running_system(settings: Config, log: Path) -> Iterator[subprocess.Popen[str
     command += ["--edges", str(settings.edges)]
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, stdout=subprocess.PIPE, stderr=errors, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            # The demo is the proxy that names its visitors' addresses.
+            env={**os.environ, "HEADWATER_TRUSTED_PROXIES": settings.host},
         )
     try:
         _wait_ready(process, log)

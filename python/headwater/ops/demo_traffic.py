@@ -41,6 +41,7 @@ BROWSERS = (
     "Chrome/141.0.0.0 Mobile Safari/537.36",
 )
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+CRLF = "\r\n"
 _CLICK_ID = re.compile(rb"[?&]click_id=(clk_[0-9a-z]{26})")
 _COOKIE = re.compile(rb"hw_visitor=([0-9a-z]{26})")
 
@@ -84,6 +85,12 @@ class Tally:
 
     def took(self, kind: str, ns: int) -> None:
         self.latency_ns.setdefault(kind, array("Q")).append(ns)
+
+
+def _address(random: Random) -> str:
+    """The header by which the proxy of the demo names its visitor's address."""
+    address = ".".join(str(random.randrange(256)) for _ in range(3))
+    return f"X-Forwarded-For: 10.{address}{CRLF}"
 
 
 class Traffic:
@@ -185,7 +192,9 @@ class Traffic:
             f"/c/{code}{query}",
             self._authority,
             f"User-Agent: {agent}\r\nAccept-Language: en\r\n"
-            "Referer: https://blog.example/review\r\n",
+            f"Referer: https://blog.example/review\r\n{_address(random)}"
+            # Some page loads the link as a picture, in its visitors' name.
+            f"{'Sec-Fetch-Dest: image' + CRLF if 0.08 < chance < 0.09 else ''}",
         )
         answer = await self._timed("click", lambda: session.once(raw))
         if answer is None:
@@ -253,7 +262,7 @@ class Traffic:
             f"/px.gif?program={self._scene.program}&event=sale&order_id={order}"
             f"&amount={amount}&currency=EUR&click_id={click_id}",
             self._authority,
-            f"User-Agent: {random.choice(BROWSERS)}\r\n",
+            f"User-Agent: {random.choice(BROWSERS)}\r\n{_address(random)}",
         )
         answer = await self._timed("pixel", lambda: session.once(raw))
         if answer is None:
