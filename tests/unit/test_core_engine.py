@@ -12,6 +12,8 @@ import msgpack
 import pytest
 
 from headwater import _core
+from headwater.matcher.ordering import TABLES, ordered
+from headwater.matcher.partition import merge_outcomes
 
 T0 = 1_790_000_000_000
 DAY_MS = 86_400_000
@@ -79,9 +81,9 @@ def test_every_outcome_has_its_table_and_shape(log: Log) -> None:
     engine = _core.Engine(0)
     out = outcomes(engine.apply(log.entries))
     lengths = {"clicks": 17, "observations": 8, "conversions": 22, "reports": 9, "rejections": 7}
-    lengths |= {"controls": 4, "others": 5, "quarantined": 4, "erasures": 7, "late_evidence": 7}
+    lengths |= {"controls": 5, "others": 5, "quarantined": 4, "erasures": 7, "late_evidence": 7}
     lengths |= {"decision_revised": 12}
-    assert set(out) == {*lengths, "duplicates", "ticks", "producers"}
+    assert set(out) == {*lengths, "steps", "duplicates", "ticks", "producers"}
     for table, length in lengths.items():
         assert {len(row) for row in out[table]} <= {length}
     row = out["clicks"][0]
@@ -94,9 +96,40 @@ def test_every_outcome_has_its_table_and_shape(log: Log) -> None:
     assert out["rejections"] == [
         [event(105), 1, 3, T0, 4, "amount_invalid", sale(105, 2, 1000, "amount_invalid")]
     ]
-    assert out["controls"] == [[1, "program", 3, 1]]
+    assert [row[:4] for row in out["controls"]] == [[1, "program", 3, 1]]
     assert [row[:2] for row in out["others"]] == [[event(106), 6]]
     assert (out["duplicates"], out["ticks"], out["producers"]) == (0, 1, {42: [[1, 9]]})
+
+
+def test_steps_put_the_rows_in_the_order_of_the_log(log: Log) -> None:
+    out = outcomes(_core.Engine(0).apply(log.entries))
+    runs = list(ordered(out))
+    at_ms = {ms for ms, _, _ in log.entries}
+    assert [(run.table, run.length) for run in runs] == [
+        ("controls", 1),
+        ("clicks", 1),
+        ("observations", 1),
+        ("conversions", 1),
+        ("reports", 3),
+        ("rejections", 1),
+        ("others", 1),
+        ("ticks", 1),
+    ]
+    assert {run.time_ms for run in runs} <= at_ms
+    for table in TABLES:
+        assert [row for run in runs if run.table == table for row in run.rows] == out[table]
+
+
+def test_the_order_does_not_depend_on_where_a_batch_ends(log: Log) -> None:
+    whole, parts = _core.Engine(0), _core.Engine(0)
+    cut = merge_outcomes({}, {})
+    for entry in log.entries:
+        merge_outcomes(cut, outcomes(parts.apply([entry])))
+
+    def rows(out: dict[str, Any]) -> list[Any]:
+        return [(run.table, row) for run in ordered(out) for row in run.rows or [None] * run.length]
+
+    assert rows(cut) == rows(outcomes(whole.apply(log.entries)))
 
 
 def test_a_decision_comes_with_credit_and_explanation(log: Log) -> None:

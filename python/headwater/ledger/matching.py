@@ -238,7 +238,7 @@ def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) 
         .values(committed=True),
         [
             {"of_object": kind, "of_number": number, "of_revision": revision}
-            for _brand, kind, number, revision in rows
+            for _brand, kind, number, revision, *_ in rows
         ],
     )
 

@@ -133,6 +133,7 @@ def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]
         "decision_revised",
         "others",
         "quarantined",
+        "steps",
     ):
         into.setdefault(key, []).extend(more.get(key, ()))
     for key in ("duplicates", "ticks"):

@@ -48,7 +48,7 @@ impl Step<'_> {
                 self.observation_row(record, identify.program, at);
             }
             Body::Conversion(report) => self.report(record, report, at),
-            Body::Control(control) => self.control(record, control),
+            Body::Control(control) => self.control(record, control, at),
             Body::Decision(_) => self.other(record, at),
             Body::Erasure(erasure) => self.erase(record, erasure, at),
             Body::Tick => self.outcomes.tick(),
@@ -157,12 +157,12 @@ impl Step<'_> {
         });
     }
 
-    fn control(&mut self, record: &Record<'_>, control: &Control<'_>) {
+    fn control(&mut self, record: &Record<'_>, control: &Control<'_>, at: Context<'_>) {
         if !Arc::make_mut(&mut self.brand.controls).apply(control, self.limits) {
             self.outcomes.duplicate(self.chain);
             return;
         }
-        control_row(record.brand, control, self.chain, self.outcomes);
+        control_row(record.brand, control, at.bytes, self.chain, self.outcomes);
     }
 
     fn other(&mut self, record: &Record<'_>, at: Context<'_>) {
@@ -180,11 +180,12 @@ impl Step<'_> {
 pub(super) fn control_row(
     brand: u64,
     control: &Control<'_>,
+    bytes: &[u8],
     chain: &mut Chain,
     outcomes: &mut Outcomes,
 ) {
-    outcomes.row(Table::Controls, chain, None, |row| {
-        row.array(4);
+    outcomes.row(Table::Controls, chain, Some(bytes), |row| {
+        row.array(5);
         row.uint(brand);
         row.str(control.object);
         row.uint(control.number);

@@ -209,6 +209,7 @@ impl Engine {
     ) -> Result<(), Error> {
         self.check([(position, frame)])?;
         self.advance(position);
+        outcomes.at(self.time_ms);
         let mut chain = Chain::new(&self.digest, position, frame);
         match self.decode(frame) {
             Ok(decoded) => self.apply_frame(&decoded, &mut chain, outcomes),
@@ -368,7 +369,7 @@ impl Engine {
             return;
         }
         if let Some(control) = shared_control(record) {
-            self.apply_shared(control, chain, outcomes);
+            self.apply_shared(control, bytes, chain, outcomes);
             return;
         }
         let now_ms = self.time_ms;
@@ -388,7 +389,13 @@ impl Engine {
     }
 
     /// Takes in a change of what is the same for all brands, and shows it to each.
-    fn apply_shared(&mut self, control: &Control<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
+    fn apply_shared(
+        &mut self,
+        control: &Control<'_>,
+        bytes: &[u8],
+        chain: &mut Chain,
+        outcomes: &mut Outcomes,
+    ) {
         if !Arc::make_mut(&mut self.shared).apply(control) {
             outcomes.duplicate(chain);
             return;
@@ -396,7 +403,7 @@ impl Engine {
         for brand in self.brands.values_mut() {
             brand.shared = Arc::clone(&self.shared);
         }
-        apply::control_row(0, control, chain, outcomes);
+        apply::control_row(0, control, bytes, chain, outcomes);
     }
 }
 

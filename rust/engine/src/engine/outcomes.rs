@@ -42,10 +42,23 @@ struct Rows {
     count: usize,
 }
 
+/// Stands for a tick among the tables of the steps.
+const TICK: usize = TABLE_NAMES.len();
+
+/// Rows of one table, or ticks, that came one after another at one engine time.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    table: usize,
+    count: u64,
+    time_ms: u64,
+}
+
 /// The outcomes of a batch of entries, gathered as they are applied.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     tables: [Rows; 11],
+    time_ms: u64,
+    steps: Vec<Run>,
     duplicates: u64,
     ticks: u64,
     producers: BTreeSet<u64>,
@@ -55,6 +68,19 @@ impl Outcomes {
     /// No outcomes yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Names the engine time of what comes next.
+    pub(super) fn at(&mut self, time_ms: u64) {
+        self.time_ms = time_ms;
+    }
+
+    fn step(&mut self, table: usize) {
+        let time_ms = self.time_ms;
+        match self.steps.last_mut() {
+            Some(run) if run.table == table && run.time_ms == time_ms => run.count += 1,
+            _ => self.steps.push(Run { table, count: 1, time_ms }),
+        }
     }
 
     /// Adds a row: its fields enter the chain digest, the record, which is in the frame, not.
@@ -73,6 +99,7 @@ impl Outcomes {
             rows.writer.bin(record);
         }
         rows.count += 1;
+        self.step(table as usize);
     }
 
     pub(super) fn duplicate(&mut self, chain: &mut Chain) {
@@ -82,6 +109,7 @@ impl Outcomes {
 
     pub(super) fn tick(&mut self) {
         self.ticks += 1;
+        self.step(TICK);
     }
 
     pub(super) fn touch_producer(&mut self, producer: u64) {
@@ -92,11 +120,19 @@ impl Outcomes {
     pub(super) fn encode(&self, producers: &Producers) -> Vec<u8> {
         let row_bytes: usize = self.tables.iter().map(|rows| rows.writer.bytes.len()).sum();
         let mut writer = Writer { bytes: Vec::with_capacity(row_bytes + 256) };
-        writer.map(TABLE_NAMES.len() + 3);
+        writer.map(TABLE_NAMES.len() + 4);
         for (name, rows) in TABLE_NAMES.iter().zip(&self.tables) {
             writer.str(name);
             writer.array(rows.count);
             writer.raw(&rows.writer.bytes);
+        }
+        writer.str("steps");
+        writer.array(self.steps.len());
+        for run in &self.steps {
+            writer.array(3);
+            writer.uint(run.table as u64);
+            writer.uint(run.count);
+            writer.uint(run.time_ms);
         }
         writer.str("duplicates");
         writer.uint(self.duplicates);

@@ -105,7 +105,8 @@ fn the_engine_tells_all_brands_and_makes_none() {
     let record = head(1, T0).brand(0).control("bot_list", 1024, 3, &value);
     let outcome = world.push(record.clone());
     let row = [0.into(), "bot_list".into(), Value::from(1024), Value::from(3)];
-    assert_eq!(outcome.rows("controls"), [row.to_vec()]);
+    assert_eq!(outcome.rows("controls").len(), 1);
+    assert_eq!(outcome.rows("controls")[0][..4], row);
     assert_eq!(world.push(record).number("duplicates"), 1);
     assert_eq!(world.engine.stats()["brands"], 0);
     assert_eq!(world.engine.stats()["bot_patterns"], 1);
