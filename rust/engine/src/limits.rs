@@ -81,7 +81,9 @@ pub const PRODUCER_RANGES_MAX: usize = 1024;
 pub const BRANDS_MAX: usize = 65_536;
 /// Programs, and event types, of one brand. A control for one more is not applied.
 pub const PROGRAMS_MAX: usize = 65_536;
-/// Enrolments of one brand. A control for one more is not applied.
+/// Event types of which one contract names the click window; of more the rest is not read.
+pub const EVENT_WINDOWS_MAX: usize = 1_024;
+/// Enrolments of one brand, and terms that name a window. A control for one more is not applied.
 pub const ENROLMENTS_MAX: usize = 4_000_000;
 
 /// Promo codes of one brand, deleted ones included: an older change that comes late must not

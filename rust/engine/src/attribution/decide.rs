@@ -95,10 +95,10 @@ impl<'a> Case<'a> {
         let partners: Vec<u64> = partners.into_iter().collect();
         let Order { program, event_type, config_revision, .. } = *self.order;
         let config_hash = self.brand.controls.config_hash(
-            program,
-            event_type,
+            (program, event_type),
             &self.promo_codes,
             &partners,
+            self.moment.occurred_ms,
             config_revision,
         );
         let (findings, ruleset, scored) = self.score(conversion_id);
@@ -313,9 +313,14 @@ impl<'a> Case<'a> {
     /// must not change the reason of a decision that was made without it.
     fn judge(&self, click: &Click, skew_ms: u64) -> Verdict {
         let Moment { occurred_ms, known_ms } = self.moment;
-        let Order { event_type, config_revision, .. } = *self.order;
-        let event_window_ms = self.brand.controls.event_window_ms(event_type, config_revision);
-        let window_ms = self.rules.window_ms(TouchClass::of_click(click.flags), event_window_ms);
+        let Order { program, event_type, config_revision, .. } = *self.order;
+        let own_ms = self.brand.controls.own_window_ms(
+            (program, click.partner),
+            event_type,
+            occurred_ms,
+            config_revision,
+        );
+        let window_ms = self.rules.window_ms(TouchClass::of_click(click.flags), own_ms);
         let end_ms = click.touch_ms.saturating_add(window_ms);
         let latest_ms = occurred_ms.saturating_add(skew_ms);
         if click.accept_ms > known_ms {

@@ -212,9 +212,10 @@ impl Subject<'_> {
             return matches!(brand.gone.get(click_id), Some(Gone::Expired) | None);
         };
         let window_ms = brand.controls.window_ms(
-            order.program,
+            (order.program, click.partner),
             order.event_type,
             TouchClass::of_click(click.flags),
+            order.occurred_ms,
             order.config_revision,
         );
         click.program != order.program

@@ -1,4 +1,4 @@
-//! The configuration in a brand's section: programs, event types, enrolments and promo codes.
+//! The configuration in a brand's section: programs, event types, enrolments, promo codes, terms.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::fraud::Layer;
 use crate::identity::graph::OnConflict;
 use crate::state::controls::{
-    Controls, Enrolment, EventType, Owner, PartnerTerms, Program, PromoCode, Revised, Versions,
+    Controls, Enrolment, EventType, Owner, PartnerTerms, Program, PromoCode, Revised, Span, Terms,
+    Versions,
 };
 
 const DAMAGED: Error = Error::Snapshot("damaged");
@@ -53,6 +54,20 @@ pub(super) fn write_controls(out: &mut Output, controls: &Controls) {
         write_versions(out, versions, |out, code| {
             out.optional(code.owner.as_ref(), write_owner);
             out.raw(&code.digest);
+        });
+    }
+    out.count(controls.terms.all().len());
+    for (number, versions) in controls.terms.all() {
+        out.u64(*number);
+        write_versions(out, versions, |out, terms| {
+            out.optional(terms.span, write_span);
+            out.optional(terms.window_ms, Output::u64);
+            out.count(terms.event_windows_ms.len());
+            for (event_type, window_ms) in &terms.event_windows_ms {
+                out.u64(*event_type);
+                out.u64(*window_ms);
+            }
+            out.raw(&terms.digest);
         });
     }
 }
@@ -100,7 +115,39 @@ pub(super) fn read_controls(input: &mut Input<'_>) -> Result<Controls, Error> {
         })?;
         controls.restore_promo_code(number, versions);
     }
+    let mut numbers = Rising::new();
+    for _ in 0..input.count()? {
+        let number = numbers.next(input.u64()?)?;
+        controls.terms.restore(number, read_versions(input, read_contract)?);
+    }
     Ok(controls)
+}
+
+fn read_contract(input: &mut Input<'_>, revision: u64) -> Result<Terms, Error> {
+    let span = input.optional(read_span)?;
+    let window_ms = input.optional(Input::u64)?;
+    let mut numbers = Rising::new();
+    let mut event_windows_ms = Vec::new();
+    for _ in 0..input.count()? {
+        event_windows_ms.push((numbers.next(input.u64()?)?, input.u64()?));
+    }
+    Ok(Terms { revision, span, window_ms, event_windows_ms, digest: input.array()? })
+}
+
+fn write_span(out: &mut Output, span: Span) {
+    out.u64(span.program);
+    out.u64(span.partner);
+    out.u64(span.from_ms);
+    out.optional(span.until_ms, Output::u64);
+}
+
+fn read_span(input: &mut Input<'_>) -> Result<Span, Error> {
+    Ok(Span {
+        program: input.u64()?,
+        partner: input.u64()?,
+        from_ms: input.u64()?,
+        until_ms: input.optional(Input::u64)?,
+    })
 }
 
 /// A layer is written in its own language: a map of one form.

@@ -18,6 +18,7 @@ mod attribution_shared;
 mod attribution_trust;
 mod bounds;
 mod common;
+mod contract_windows;
 mod determinism;
 mod frames;
 mod fraud_agents;

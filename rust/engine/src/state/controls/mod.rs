@@ -1,10 +1,11 @@
-//! The configuration the engine decides by: programs, event types, enrolments and promo codes.
+//! The configuration the engine decides by: programs, event types, enrolments, promo codes, terms.
 //!
 //! Of two changes of one object the one with the larger revision wins, whatever the order in
 //! which they arrive. Questions are asked as of a revision: what an object was is kept for a while.
 
 mod fraud;
 mod promo;
+mod terms;
 mod versions;
 
 use std::collections::btree_map::Entry;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use fraud::PartnerTerms;
 pub use promo::{promo_key, Owner, PromoCode};
+pub use terms::{Span, Terms, TermsBook};
 pub use versions::{Revised, Versions};
 
 use crate::attribution::rules::{for_members, window, Rules, TouchClass};
@@ -111,6 +113,8 @@ pub struct Controls {
     pub enrolments: BTreeMap<(u64, u64), Versions<Enrolment>>,
     /// The newest revision taken.
     pub revision: u64,
+    /// What contracts say of windows.
+    pub terms: TermsBook,
     event_types: BTreeMap<u64, Versions<EventType>>,
     promo_codes: BTreeMap<u64, Versions<PromoCode>>,
     /// Program, window and number of each event type with a window of its own.
@@ -125,6 +129,9 @@ pub struct Controls {
 #[derive(Default)]
 struct Value<'a> {
     window_ms: Option<u64>,
+    event_windows_ms: Option<&'a [u8]>,
+    from_ms: Option<u64>,
+    until_ms: Option<u64>,
     program: Option<u64>,
     partner: Option<u64>,
     kind: Option<&'a str>,
@@ -144,6 +151,9 @@ impl<'a> Value<'a> {
             let mut reader = Reader::new(member);
             match name {
                 "window_ms" => value.window_ms = window(reader),
+                "event_windows_ms" => value.event_windows_ms = Some(member),
+                "from_ms" => value.from_ms = reader.uint().ok(),
+                "until_ms" => value.until_ms = reader.uint().ok(),
                 "program" => value.program = reader.uint().ok(),
                 "partner" => value.partner = reader.uint().ok(),
                 "status" => value.status = reader.str().ok(),
@@ -202,6 +212,10 @@ impl Controls {
                 let (old, count) = (self.promo_codes.get(&number), self.promo_codes.len());
                 is_newer(old, revision, count, limits.promo_codes_max)
                     && self.put_promo_code(number, code)
+            }
+            "terms" => {
+                let terms = Terms::of(&value, revision, digest);
+                self.terms.apply(number, terms, limits.enrolments_max)
             }
             _ => true,
         };
@@ -295,21 +309,30 @@ impl Controls {
         found.map_or_else(Rules::default, |program| program.rules)
     }
 
-    /// The click window of an event type's own as of a revision, in milliseconds.
-    pub fn event_window_ms(&self, event_type: u64, revision: u64) -> Option<u64> {
-        self.event_types.get(&event_type)?.at(revision)?.window_ms
+    /// The click window that stands before the program's, in milliseconds, for a partner's
+    /// touches and a conversion of a time: that of the partner's terms, else the event type's own.
+    pub fn own_window_ms(
+        &self,
+        pair: (u64, u64),
+        event_type: u64,
+        at_ms: u64,
+        revision: u64,
+    ) -> Option<u64> {
+        let agreed = self.terms.window_ms(pair, event_type, at_ms, revision);
+        agreed.or_else(|| self.event_types.get(&event_type)?.at(revision)?.window_ms)
     }
 
-    /// The window of a class of touches for an event type of a program, in milliseconds.
+    /// The window of a class of a partner's touches for a conversion of a time, in milliseconds.
     pub fn window_ms(
         &self,
-        program: u64,
+        pair: (u64, u64),
         event_type: u64,
         class: TouchClass,
+        at_ms: u64,
         revision: u64,
     ) -> u64 {
-        let event_window_ms = self.event_window_ms(event_type, revision);
-        self.rules(program, revision).window_ms(class, event_window_ms)
+        let own_ms = self.own_window_ms(pair, event_type, at_ms, revision);
+        self.rules(pair.0, revision).window_ms(class, own_ms)
     }
 
     /// Whether an event type is a lead as of a revision.
@@ -317,12 +340,13 @@ impl Controls {
         at(&self.event_types, &event_type, revision).is_some_and(|kind| kind.is_lead)
     }
 
-    /// The longest window in which any touch may earn in a program, over all its event types, in
-    /// milliseconds: clicks are kept that long, and a grace.
+    /// The longest window in which any touch may earn in a program, over all its event types and
+    /// terms, in milliseconds: clicks are kept that long, and a grace.
     pub fn longest_window_ms(&self, program: u64) -> u64 {
         let rules = self.rules(program, self.revision);
         let windows = self.event_windows.range((program, 0, 0)..=(program, u64::MAX, u64::MAX));
         let longest_ms = windows.last().map(|(_, window_ms, _)| *window_ms);
+        let longest_ms = longest_ms.max(self.terms.longest_ms(program));
         let of_classes = [TouchClass::Click, TouchClass::SoftClick, TouchClass::Impression]
             .map(|class| rules.window_ms(class, None).max(rules.window_ms(class, longest_ms)));
         of_classes.into_iter().max().unwrap_or_default()
@@ -346,13 +370,14 @@ impl Controls {
     }
 
     /// Digest of the values in force for a decision: the program's, the event type's, those
-    /// of the promo codes used, and the enrolments of the partners that were candidates.
+    /// of the promo codes used, and the enrolments of the partners that were candidates, with
+    /// what their terms say of windows.
     pub fn config_hash(
         &self,
-        program: u64,
-        event_type: u64,
+        (program, event_type): (u64, u64),
         promo_codes: &[&PromoCode],
         partners: &[u64],
+        at_ms: u64,
         revision: u64,
     ) -> Id {
         let program_terms = at(&self.programs, &program, revision);
@@ -365,6 +390,8 @@ impl Controls {
         for partner in partners {
             let enrolment = at(&self.enrolments, &(program, *partner), revision);
             parts.push(enrolment.map_or(&ABSENT, |enrolment| &enrolment.digest));
+            let agreed = self.terms.in_force((program, *partner), at_ms, revision);
+            parts.extend(agreed.map(|terms| terms.digest.as_slice()));
         }
         plain_digest(&parts)
     }
