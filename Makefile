@@ -37,7 +37,10 @@ test-tools:
 		echo "Chromium cannot be installed here: tests/browser will be skipped"
 	@command -v php > /dev/null || \
 		(apt-get update -qq && apt-get install -qq -y php-cli) > /dev/null 2>&1 || \
-		echo "PHP cannot be installed here: its example of docs/links.md will be skipped"
+		echo "PHP cannot be installed here: its examples in docs/ will be skipped"
+	@command -v node > /dev/null || \
+		(apt-get update -qq && apt-get install -qq -y nodejs) > /dev/null 2>&1 || \
+		echo "Node cannot be installed here: its example in docs/ will be skipped"
 
 .PHONY: test
 test: build test-tools lint test-rust ## everything but the slow suite

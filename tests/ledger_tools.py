@@ -50,6 +50,7 @@ PROGRAM = {
     "utm_mode": "keep",
     "link_signing": "off",
     "link_salts": [],
+    "shopify_secrets": [],
 }
 
 

@@ -277,7 +277,7 @@ def simulate(
 @app.command()
 def snippet(
     program: Annotated[str, typer.Option(help="Code of the program.")],
-    kind: Annotated[str, typer.Option(help="tag, pixel or shopify")] = "tag",
+    kind: Annotated[str, typer.Option(help="tag, pixel, shopify or shopify-theme")] = "tag",
     data: Data = None,
     port: Port = None,
     console_port: ConsolePort = None,
@@ -339,6 +339,21 @@ def check_domain(
     from headwater.ops.check_domain import run_check_domain
 
     raise typer.Exit(run_check_domain(_load(data=data, console_port=console_port), domain, site))
+
+
+@app.command("check-page")
+def check_page(
+    url: Annotated[str, typer.Argument(help="A page of the shop; hw_test=1 marks its reports.")],
+    program: Annotated[str | None, typer.Option(help="Code the page has to report to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Open a page in Chromium: which calls it makes, and what stands in their way."""
+    from headwater.ops.check_page import run_check_page
+
+    try:
+        raise typer.Exit(run_check_page(url, program, as_json=as_json))
+    except HeadwaterError as error:
+        _fail(error)
 
 
 @key_app.command("create")

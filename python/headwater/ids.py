@@ -133,6 +133,11 @@ def link_salt() -> str:
     return secrets.token_hex(16)
 
 
+def nonce() -> bytes:
+    """128 random bits, for one use."""
+    return os.urandom(16)
+
+
 def link_code(length: int) -> str:
     """A random link code of `length` characters, without the ones people misread."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

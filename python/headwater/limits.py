@@ -24,6 +24,10 @@ BATCH_BODY_BYTES_MAX: Final = 1 * MIB
 BATCH_EVENTS_MAX: Final = 1000
 # One event of the tag: an order of 200 items is half of it, and a record may be no larger.
 COLLECT_BODY_BYTES_MAX: Final = 32 * KIB
+# A webhook of Shopify: an order of 500 lines is about 1 MiB.
+SHOPIFY_BODY_BYTES_MAX: Final = 2 * MIB
+# What a record of a changed or refunded order says of its lines; beyond it the sums alone are kept.
+DECISION_LINES_BYTES_MAX: Final = 16 * KIB
 # A body that has not arrived by then never will; it holds a connection and memory.
 BODY_DEADLINE_S: Final = 5.0
 # The usual limit of proxies in front; longer lines are answered 414 or 431.

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from browser_tools import Brand, Silent, answers, convert
+from docs_tools import blocks
 from headwater import _core
 from headwater.identity_key import load_or_create
 from headwater.model.records import decode
@@ -200,6 +201,16 @@ def test_the_documented_calls_work_as_printed(brand: Brand, page: Any) -> None:
     assert said[0].startswith("true cnv_")
     page.wait_for_load_state("networkidle")
     assert [each["type"] for each in sent] == ["conversion", "identify", "page"]
+    assert page.evaluate("faults") == []
+
+
+def test_the_brands_first_lines_work_as_printed(brand: Brand, page: Any) -> None:
+    lines = blocks("docs/integration.md", "html")[0]
+    lines = lines.replace("https://go.shop.example", brand.address()).replace("acme", brand.code)
+    with page.expect_response("**/v1/collect") as answer:
+        page.goto(brand.page("/thanks", lines, head=""))
+    assert answer.value.ok
+    assert brand.decision("2002")["status"] == "unattributed"
     assert page.evaluate("faults") == []
 
 

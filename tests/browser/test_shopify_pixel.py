@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from browser_tools import Brand
+from headwater import clock
 from headwater.model.records import Flag, decode
+from shopify_tools import SECRET, encoded, headers, order
 
 # What the sandbox gives a custom pixel: events, consent, and the cookies of the page above it.
 SANDBOX = """
@@ -95,3 +97,89 @@ def test_i22_shopifys_consent_is_kept_to(brand: Brand, page: Any, landing: str) 
     assert record.body.flags == Flag.CONSENT_DENIED
     assert record.body.identifiers == []
     assert brand.count("observations") == 0
+
+
+def test_i22_an_order_that_is_not_made_yet_is_left_to_its_webhook(
+    brand: Brand, page: Any, landing: str
+) -> None:
+    script = brand.snippet(kind="shopify")
+    inside = f"<script>{SANDBOX.replace('ALLOWED', json.dumps(ALLOWED))}\n{script}</script>"
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{escape(inside)}"></iframe>'
+    page.goto(brand.page("/shop", frame, head=""))
+    events = events_of(landing)
+    events[1][1] = {"data": {"checkout": {**CHECKOUT, "order": None}}}
+    with page.expect_request(lambda each: '"type":"identify"' in (each.post_data or "")):
+        page.evaluate(
+            "e => document.querySelector('iframe').contentWindow.postMessage(e, '*')", events
+        )
+    program = brand.system.console.program(brand.code)["id"]
+    path = f"/v1/programs/{program}/shopify-secrets"
+    brand.system.console.post(path, {"secret": SECRET})
+    brand.wait_count("observations", 2)
+    now = clock.iso_ms(clock.now_ms())
+    made = order(id=5001, created_at=now, note_attributes=[], email="ada@b.example", customer=None)
+    raw = encoded(made)
+    path = f"/v1/shopify/{brand.code}"
+    sent = headers(raw, "orders/create")
+    assert brand.system.edge("POST", path, raw, headers=sent).status == 200
+    assert brand.decision("5001")["credits"][0]["partner_id"] == brand.partner
+
+
+# ---- The theme's part ------------------------------------------------------------------------
+
+# What the storefront gives a theme: the privacy API once it is asked for.
+STOREFRONT = """
+window.allowed = ALLOWED;
+window.Shopify = { routes: { root: "/" }, loadFeatures: (_names, done) => {
+  Shopify.customerPrivacy = {
+    analyticsProcessingAllowed: () => allowed, marketingAllowed: () => allowed,
+  };
+  done();
+} };
+"""
+
+
+def cart(brand: Brand, page: Any, *, allowed: bool, query: str = "") -> list[Any]:
+    """Attributes the theme's part writes into the cart while a page is looked at."""
+    written: list[Any] = []
+
+    def keep(route: Any) -> None:
+        written.append(json.loads(route.request.post_data)["attributes"])
+        route.fulfill(status=200, body="{}")
+
+    page.route("**/cart/update.js", keep)
+    start = STOREFRONT.replace("ALLOWED", json.dumps(allowed))
+    head = f"<script>{start}</script>{brand.snippet(kind='shopify-theme')}"
+    page.goto(brand.page("/landing", head=head) + query)
+    page.wait_for_function("sessionStorage.getItem('hw_cart')")
+    return written
+
+
+CLICK = "clk_01k8v0000000000000000000c1"
+VISITOR = "01k8v0000000000000000000v1"
+
+
+def test_i22_the_theme_leaves_the_click_with_the_cart(
+    brand: Brand, context: Any, page: Any
+) -> None:
+    told = cart(brand, page, allowed=True, query=f"?click_id={CLICK}")
+    assert told == [{"hw_consent": "granted", "hw_click_id": CLICK, "hw_visitor_id": ""}]
+    page.reload()
+    page.wait_for_function("document.readyState == 'complete'")
+    assert len(told) == 1, "a reload has nothing new to say"
+    context.add_cookies(
+        [{"name": "hw_tag", "value": f"{VISITOR}.{CLICK}", "url": brand.site.address}]
+    )
+    with page.expect_response("**/cart/update.js"):
+        page.goto(f"{brand.site.address}/landing")
+    assert told[1:] == [{"hw_consent": "granted", "hw_click_id": CLICK, "hw_visitor_id": VISITOR}]
+
+
+def test_i22_the_theme_asks_shopify_for_consent(brand: Brand, page: Any) -> None:
+    told = cart(brand, page, allowed=False, query=f"?click_id={CLICK}")
+    assert told == [{"hw_consent": "denied", "hw_click_id": "", "hw_visitor_id": ""}]
+    with page.expect_response("**/cart/update.js"):
+        page.evaluate(
+            "allowed = true; document.dispatchEvent(new Event('visitorConsentCollected'))"
+        )
+    assert told[1]["hw_click_id"] == CLICK

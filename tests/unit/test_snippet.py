@@ -100,6 +100,6 @@ def test_the_command_refuses_what_it_cannot_print(tmp_path: Path) -> None:
     runner = CliRunner()
     folder = ["--data", str(tmp_path)]
     odd = runner.invoke(cli.app, ["snippet", "--program", "acme", "--kind", "flash", *folder])
-    assert (odd.exit_code, "one of tag, pixel, shopify" in odd.output) == (2, True)
+    assert (odd.exit_code, "one of tag, pixel, shopify, shopify-theme" in odd.output) == (2, True)
     new = runner.invoke(cli.app, ["snippet", "--program", "acme", *folder])
     assert (new.exit_code, "no admin key" in new.output) == (1, True)

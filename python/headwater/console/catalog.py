@@ -83,7 +83,7 @@ async def create_program(console: Console, request: Request) -> Answer:
     columns = _program_columns({**given, "name": body.name or body.code})
     columns["attribution"] = completed(columns["attribution"])
     columns["fraud"] = fraud_config.made(body.fraud)
-    columns["link_salts"] = []
+    columns |= {"link_salts": [], "shopify_secrets": []}
     saved = await console.run(
         objects.create_program,
         console.ledger,

@@ -50,7 +50,7 @@ Window = Annotated[int, Meta(ge=limits.CLICK_WINDOW_S_MIN, le=limits.CLICK_WINDO
 Consent = Literal["granted", "denied"]
 EventKind = Literal["click", "lead", "sale", "custom"]
 Scope = Literal["events", "read", "admin"]
-Method = Literal["pixel", "s2s"]
+Method = Literal["pixel", "s2s", "shopify"]
 Hosts = Annotated[list[Host], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Urls = Annotated[list[Url], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Parameters = Annotated[list[Parameter], Meta(max_length=limits.PROGRAM_LIST_MAX)]
@@ -96,6 +96,16 @@ ClassOrder = Annotated[
 Members = Annotated[int, Meta(ge=1, le=limits.PERSON_MEMBERS_MAX)]
 Hops = Annotated[int, Meta(ge=1, le=limits.PERSON_HOPS_MAX)]
 Neighbours = Annotated[int, Meta(ge=1, le=limits.PERSON_NEIGHBOURS_MAX)]
+WebhookSecret = Annotated[
+    str,
+    Meta(
+        # Shopify's have 32 to 64 characters; a short one could be guessed.
+        min_length=16,
+        max_length=limits.API_KEY_BYTES_MAX,
+        pattern="^[\\x21-\\x7e]+$",
+        description="As the shop shows it.",
+    ),
+]
 PromoCode = Annotated[
     str,
     Meta(
@@ -219,6 +229,10 @@ class ProgramPatch(Body):
     utm_mode: UtmMode | UnsetType = UNSET
     link_signing: LinkSigning | UnsetType = UNSET
     status: Status | UnsetType = UNSET
+
+
+class ShopifySecretIn(Body):
+    secret: WebhookSecret
 
 
 class EventTypeIn(Body):

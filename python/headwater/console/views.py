@@ -56,7 +56,9 @@ class Attribution(View):
 
 
 class Program(Object, kw_only=True):
-    """`link_secrets` counts the secrets that sign links now."""
+    """`link_secrets` counts the secrets that sign links now, `shopify_secrets` those that sign
+    Shopify's webhooks.
+    """
 
     brand_id: str
     code: str
@@ -79,6 +81,7 @@ class Program(Object, kw_only=True):
     utm_mode: str
     link_signing: str
     link_secrets: int
+    shopify_secrets: int
 
 
 class EventType(Object, kw_only=True):
@@ -187,6 +190,13 @@ class LinkSecret(View):
     valid: int
 
 
+class ShopifySecret(View):
+    """`valid` counts the program's secrets that sign Shopify's webhooks now."""
+
+    program_id: str
+    valid: int
+
+
 class Domain(Object, kw_only=True):
     brand_id: str
     domain: str
@@ -266,6 +276,7 @@ def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
         attribution=Attribution(**row["attribution"]),
         fraud=fraud_rules(row["fraud"]),
         link_secrets=len(row["link_salts"]),
+        shopify_secrets=len(row["shopify_secrets"]),
         **{name: row[name] for name in _PROGRAM_COLUMNS},
     )
 

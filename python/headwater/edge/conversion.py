@@ -54,10 +54,14 @@ class Origin:
     """Bits of Flag the request itself shows."""
     params: Mapping[str, str] = field(default_factory=dict)
     """What is kept with a conversion beside its own properties."""
+    platform: str = ""
+    """The shop system whose webhook it is."""
 
     @property
     def method(self) -> str:
         """The tracking method a program may switch off; the tag is the pixel's."""
+        if self.platform:
+            return self.platform
         return "pixel" if self.source in (Source.PIXEL, Source.TAG) else "s2s"
 
 

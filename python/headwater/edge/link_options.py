@@ -34,6 +34,8 @@ class ProgramOptions(NamedTuple):
     signing: str | None
     """None: signatures are not looked at, as before a program's first secret."""
     salts: tuple[str, ...]
+    shopify: tuple[str, ...]
+    """Secrets of Shopify's webhooks, sealed."""
 
 
 def require_emittable(url: str) -> None:
@@ -63,6 +65,7 @@ def of_program(value: Value) -> ProgramOptions:
         value.get("utm_mode") == "override",
         signing if salts and signing in (REPORT, REQUIRE) else None,
         salts,
+        tuple(str(sealed) for sealed in value.get("shopify_secrets") or ()),
     )
 
 

@@ -212,6 +212,12 @@ class LinkTable:
     def event_type(self, program: int, code: str) -> EventType | None:
         return self._event_types_by_code.get((program, code))
 
+    def sale_event(self, program: int) -> EventType | None:
+        """The program's first event type of the kind sale."""
+        found = (each for each in self._event_types.values() if each.program == program)
+        sales = (each for each in found if each.kind == "sale" and each.active)
+        return min(sales, key=lambda each: each.number, default=None)
+
     def key(self, digest: bytes) -> Key | None:
         """The key with this SHA-256."""
         return self._keys_by_digest.get(digest)

@@ -8,7 +8,17 @@ from typing import NamedTuple
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from headwater import clock
-from headwater.edge import callers, collect, events, pixel, postback, redirect, status, tag
+from headwater.edge import (
+    callers,
+    collect,
+    events,
+    pixel,
+    postback,
+    redirect,
+    shopify,
+    status,
+    tag,
+)
 from headwater.edge.context import Edge
 from headwater.edge.responses import not_found_page, problem
 from headwater.errors import RequestRefused
@@ -51,6 +61,7 @@ ROUTES: dict[str, Route] = {
     "/.well-known/gpc.json": _read("gpc", status.get_gpc),
 }
 _CONVERSION = Route("conversion", {hdrs.METH_GET: status.get_conversion})
+_SHOPIFY = Route("shopify", {hdrs.METH_POST: shopify.post_webhook})
 _HASHED_TAG = _read("tag", tag.get_hashed_tag)
 _VERSIONS = (HttpVersion11, HttpVersion10)
 _REDIRECT = "redirect"
@@ -99,6 +110,8 @@ async def _route(edge: Edge, request: web.BaseRequest) -> tuple[str, web.StreamR
     if route is None:
         if path.startswith(status.CONVERSIONS + "/"):
             route = _CONVERSION
+        elif path.startswith(shopify.PREFIX):
+            route = _SHOPIFY
         elif tag.is_hashed(path):
             route = _HASHED_TAG
         elif edge.table.has_domains and edge.table.is_domain(callers.host_of(request)):

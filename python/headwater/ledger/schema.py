@@ -117,6 +117,8 @@ programs = Table(
     string("link_signing"),
     # Of the secrets that are valid, the newest last.
     json_list("link_salts"),
+    # Of webhooks, sealed under the deployment's key, the newest last.
+    json_list("shopify_secrets"),
     *object_columns(),
     UniqueConstraint("brand_id", "external_id"),
 )

@@ -59,6 +59,7 @@ def program_change(row: Row) -> Change:
         "utm_mode",
         "link_signing",
         "link_salts",
+        "shopify_secrets",
     )
     value = {"brand": row["brand_id"], **{name: row[name] for name in names}}
     return Change("program", row["id"], row["brand_id"], control, value)

@@ -83,6 +83,7 @@ REASONS: dict[str, Reason] = {
     "invalid_destination": Reason(422, "The destination is not an absolute http(s) URL in ASCII."),
     "invalid_cursor": Reason(422, "The cursor is not one this list gave."),
     # Events that are taken, and what becomes of them
+    "unknown_topic": Reason(None, "The webhook is about something that is not tracked."),
     "deep_link_refused": Reason(
         None, "The deep link leaves the program's hosts; the link's own destination was used."
     ),

@@ -24,6 +24,9 @@ SECRETS_MAX: Final = 2
 """Secrets of a program that are valid at once: the newest, and the one before while links are
 signed anew."""
 
+SHOPIFY: Final = "shopify webhooks"
+"""What secrets of Shopify's webhooks are sealed for."""
+
 _LABEL: Final = b"headwater link signing\0"
 
 

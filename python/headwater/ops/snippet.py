@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from headwater.config import Config
 from headwater.ops.client import ConsoleClient
 
-KINDS = ("tag", "pixel", "shopify")
+KINDS = ("tag", "pixel", "shopify", "shopify-theme")
+_SHOPIFY = {"shopify": "shopify.js", "shopify-theme": "shopify-theme.html"}
 _DEFAULT_CLICK_PARAM = "click_id"
 # What the shop's own template puts in; upper case, so that what was forgotten is seen.
 _PLACEHOLDERS = {"order_id": "ORDER_ID", "amount": "AMOUNT", "customer_id": "CUSTOMER_ID"}
@@ -24,8 +25,8 @@ def run_snippet(settings: Config, *, program: str, kind: str) -> str:
     found = console.program(program)
     address = tracking_address(settings, console, found["brand_id"])
     event = _event_type(console, found["id"])
-    if kind == "shopify":
-        return _shopify(found, address, event)
+    if kind in _SHOPIFY:
+        return _shopify(_SHOPIFY[kind], found, address, event)
     values = {
         "address": escape(address),
         "attributes": _attributes(found),
@@ -81,8 +82,8 @@ def _pixel(program: dict[str, Any], address: str, event: str) -> str:
     return f'<img src="{source}" width="1" height="1" alt="">'
 
 
-def _shopify(program: dict[str, Any], address: str, event: str) -> str:
-    text = _template("shopify.js")
+def _shopify(name: str, program: dict[str, Any], address: str, event: str) -> str:
+    text = _template(name)
     for name, value in (
         ("ADDRESS", address),
         ("PROGRAM", program["code"]),

@@ -83,6 +83,7 @@ def _configuration_objects() -> None:
         sa.Column("utm_mode", sa.String(), nullable=False),
         sa.Column("link_signing", sa.String(), nullable=False),
         sa.Column("link_salts", sa.JSON(), nullable=False),
+        sa.Column("shopify_secrets", sa.JSON(), nullable=False),
         *_object_columns(),
         sa.ForeignKeyConstraint(["brand_id"], ["brands.id"], name=op.f("fk_programs_brand_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_programs")),
