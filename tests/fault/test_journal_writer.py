@@ -12,6 +12,7 @@ import pytest
 import journal_tools as tools
 from headwater import limits
 from headwater.journal import keys
+from headwater.journal.spool import LOCK
 
 short_folder = tools.short_folder
 valkey = tools.valkey
@@ -26,6 +27,7 @@ def test_a_record_is_answered_from_redis_and_spooled_until_committed(
     async def job() -> None:
         async with tools.writing(valkey.url, short_folder / "spool") as writer:
             await tools.until(lambda: writer.redis_ok)
+            folder = short_folder / "spool" / keys.producer_name(tools.PRODUCER)
             assert await writer.submit(3, tools.record(tools.PRODUCER, 1)) is True
             [frame] = valkey.frames(3)
             assert keys.frame_name(frame) == (3, tools.PRODUCER, 1, 1)
@@ -37,6 +39,8 @@ def test_a_record_is_answered_from_redis_and_spooled_until_committed(
                     keys.committed(3), keys.producer_name(tools.PRODUCER), msgpack.packb([[1, 1]])
                 )
             await tools.until(lambda: writer.spool_bytes == 0)
+            # Its file goes a moment later; a folder that is not empty stays.
+            await tools.until(lambda: [path.name for path in folder.iterdir()] == [LOCK])
         assert tools.spool_folders(short_folder) == []
 
     tools.run(job())
