@@ -450,13 +450,15 @@ impl Case<'_> {
             Some(first) if contested.contains(first) => {
                 starts.iter().copied().filter(is_nobodys).collect()
             }
-            Some(first) => {
-                let mut person = owner(first);
-                let joins = |key: &Identifier| {
-                    person = person.or(owner(key));
-                    !contested.contains(key) && (owner(key).is_none() || owner(key) == person)
-                };
-                starts.iter().copied().filter(joins).collect()
+            Some(_) => {
+                // What is contested is nobody's, and says not whose the others are.
+                let mut uncontested = starts.iter().filter(|key| !contested.contains(key));
+                let person = uncontested.clone().find_map(owner);
+                uncontested
+                    .by_ref()
+                    .copied()
+                    .filter(|key| owner(key).is_none_or(|own| Some(own) == person))
+                    .collect()
             }
             None => Vec::new(),
         };

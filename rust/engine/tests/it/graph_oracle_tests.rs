@@ -7,7 +7,7 @@ use headwater_engine::record::Trust;
 
 use crate::common::{id, DAY, T0};
 use crate::graph_oracle::*;
-use crate::graph_worlds::key;
+use crate::graph_worlds::{graph_of, key};
 
 const ALICE: (Type, u64) = (Type::Customer, 1);
 const BOB: (Type, u64) = (Type::Customer, 2);
@@ -128,6 +128,25 @@ fn isolated_two_that_meet_half_way_are_both_contested() {
     assert_eq!(members(&isolated(&[mine])), all(&[mine]));
     assert_eq!(isolated(&[ALICE]).cut.len(), 3);
     assert_eq!(members(&oracle.answer(&ask(&[ALICE]))), all(&[ALICE, mine, yours]));
+}
+
+#[test]
+fn isolated_a_contested_start_says_not_whose_the_others_are() {
+    let (phone, nobodys) = ((Type::Phone, 5), (Type::Profile, 6));
+    let oracle = oracle(&[
+        (DAY, &[ALICE, MAIL]),
+        (DAY, &[BOB, phone]),
+        (DAY, &[MAIL, phone]),
+        (DAY, &[BOB, LAPTOP]),
+    ]);
+    let question = Question { is_isolating: true, ..ask(&[nobodys, MAIL, LAPTOP]) };
+    let answer = oracle.answer(&question);
+    assert_eq!(members(&answer), all(&[nobodys, LAPTOP, BOB]));
+    let seen = oracle.history.iter().filter_map(|entry| match entry {
+        Entry::Seen(seen) => Some(seen),
+        Entry::Erased(_) => None,
+    });
+    assert_eq!(crate::graph_worlds::answer(&graph_of(seen), &question), answer);
 }
 
 #[test]
