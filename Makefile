@@ -82,9 +82,16 @@ lint: build ## formatting, types, stubs, clippy: all with warnings as errors
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 
 .PHONY: bench
-bench: build ## throughput and CPU per event of every part; results in bench/results
-	$(BIN)/python -m pytest bench/micro --benchmark-enable --benchmark-only -q
-	$(BIN)/python -m bench.load.run
+bench: build ## beside nginx and others, and under bursts: bench/results/report.html, 25 minutes
+	$(BIN)/python -m bench.report.run
+
+.PHONY: bench-quick
+bench-quick: build ## the same, small: three minutes
+	$(BIN)/python -m bench.report.run --quick
+
+.PHONY: bench-compare
+bench-compare: build ## hot functions against their stored baselines
+	$(BIN)/python -m bench.micro.compare
 
 target/bench-peers: bench/identity/requirements.txt .venv/.packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade \

@@ -1,0 +1,1 @@
+"""A whole system under load, and what it is loaded with."""

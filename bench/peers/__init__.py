@@ -1,0 +1,1 @@
+"""Servers that others would use, asked the same as ours."""
