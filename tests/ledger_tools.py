@@ -45,6 +45,7 @@ PROGRAM = {
     "default_country": None,
     "methods": None,
     "aliases": {},
+    "alias_presets": [],
     "fraud": {},
     "utm": {},
     "utm_mode": "keep",

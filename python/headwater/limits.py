@@ -243,6 +243,9 @@ UNIQUE_WINDOW_S_MAX: Final = 30 * 86_400
 # few seconds of one thread each.
 REPORT_ROWS_MAX: Final = 1_000_000
 FRAUD_REPORT_ROWS_MAX: Final = 200_000
+# Conversions whose reports and explanations one report of match rates reads: five seconds of one
+# thread.
+MATCH_REPORT_ROWS_MAX: Final = 100_000
 # Clicks looked through for one page of those with a verdict: a tenth of a second.
 CLICK_PAGE_SCAN_ROWS_MAX: Final = 20_000
 # Of the list of crawlers: patterns and bytes of one record, which holds 32 KiB; bytes of one

@@ -141,6 +141,8 @@ def test_every_described_route_is_served_and_asks_for_a_key(console: RunningCons
         ("GET", "/v1/clicks"),
         ("GET", "/v1/reports/clicks"),
         ("GET", "/v1/reports/fraud"),
+        ("GET", "/v1/reports/coverage"),
+        ("GET", "/v1/reports/match-rate"),
         ("GET", "/v1/fraud-rules"),
         ("PUT", "/v1/fraud-rules"),
         ("PATCH", "/v1/programs/{id}/partners/{partner_id}"),

@@ -125,6 +125,42 @@ def test_a_patch_changes_what_it_names_and_edges_hear_of_it(console: RunningCons
     assert console.call("PATCH", "/v1/programs/prg_99999", {}).status == 404
 
 
+def test_names_of_other_networks_are_told_to_edges(console: RunningConsole) -> None:
+    _, program = console.brand_and_program(fresh())
+    change = {
+        "alias_presets": ["keitaro", "impact"],
+        "aliases": {"Basket": "properties.basket", "type": "event", "sub_id_1": "order_id"},
+    }
+    after = console.call("PATCH", f"/v1/programs/{program}", change).json
+    assert {name: after[name] for name in change} == change
+    assert console.store is not None
+    value = told_to_edges(console.store)[f"program:{program[4:]}"][3]
+    assert {name: value[name] for name in change} == change
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"aliases": {"program": "order_id"}}, "aliases"),
+        ({"aliases": {"Click_ID": "order_id"}}, "aliases"),
+        ({"aliases": {"txid": "nothing"}}, "aliases"),
+        ({"aliases": {"txid": "program"}}, "aliases"),
+        ({"aliases": {"txid": "card_number"}}, "aliases"),
+        ({"aliases": {"txid": "properties."}}, "aliases"),
+        ({"aliases": {"txid": "order_id", "TXID": "order_id"}}, "aliases"),
+        ({"aliases": {"a b": "order_id"}}, "aliases"),
+        ({"alias_presets": ["unheard-of"]}, "alias_presets"),
+    ],
+)
+def test_aliases_that_mean_nothing_are_refused(
+    console: RunningConsole, change: dict[str, Any], field: str
+) -> None:
+    _, program = console.brand_and_program(fresh())
+    reply = console.call("PATCH", f"/v1/programs/{program}", change)
+    assert set(faults_of(reply).values()) == {"invalid"}
+    assert all(name.startswith(field) for name in faults_of(reply))
+
+
 def test_partner_emails_are_checked_and_may_be_cleared(console: RunningConsole) -> None:
     made = console.made("/v1/partners", {"name": "p", "email": "p@partners.example"})
     path = f"/v1/partners/{made['id']}"

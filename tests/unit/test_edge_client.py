@@ -108,6 +108,24 @@ def test_b17_any_user_agent_is_kept_short_and_can_be_encoded(agent: str) -> None
     json.dumps(kept, ensure_ascii=False).encode("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("referrer", "kept"),
+    [
+        (None, None),
+        ("https://a.example/best?x=1", "https://a.example/best?x=1"),
+        ("https://a.example/inbox?to=ada@b.example", "https://a.example"),
+        ("https://a.example/ada%40b.example/", "https://a.example"),
+        ("https://ada@b.example/", None),
+        ("ada@b.example", None),
+        ("https://social.example/@ada/notes.html", "https://social.example/@ada/notes.html"),
+        ("https://a.example/?pay=4111+1111+1111+1111", None),
+    ],
+)
+def test_of_a_referrer_nothing_personal_is_kept(referrer: str | None, kept: str | None) -> None:
+    found = client.kept(Networks(), Caller("", None, referrer), 1, 0, denied=False)
+    assert found.referrer == kept
+
+
 GOOD = ids.visitor_id()
 
 

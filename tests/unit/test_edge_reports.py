@@ -235,3 +235,29 @@ def accepted(edge: Running) -> float:
     edge.flush()
     counts = [metrics.EVENTS_ACCEPTED.labels(kind)._value.get() for kind in ("click", "identify")]
     return float(sum(counts))
+
+
+def test_a_click_may_name_partner_and_link_by_external_ids(edge: Running) -> None:
+    table = edge.edge.table
+    table.apply("partner", 7, {"name": "Seven", "status": "active", "external_id": "crm 7"})
+    table.apply("link", 1, edge_tools.link(external_id="banner/ä"))
+    table.apply("link", 9, edge_tools.link(code="foreign", program=2, external_id="banner/ä"))
+    click = {"program": "check", "partner": "ext:crm 7", "link": "ext:banner/ä"}
+    try:
+        assert edge.post("/v1/clicks", click).status == 201
+        assert edge.one().body[:3] == (1, 7, 1)
+        for fields, code in (
+            ({"partner": "ext:"}, "unknown_partner"),
+            ({"partner": "ext:nobody"}, "unknown_partner"),
+            ({"link": "ext:nothing"}, "unknown_link"),
+        ):
+            assert edge.post("/v1/clicks", {"program": "check", **fields}).codes[0] == code
+        # An external id that goes to another partner leaves nothing behind.
+        table.apply("partner", 8, {"status": "active", "external_id": "crm 7"})
+        table.apply("partner", 7, {"name": "Seven", "status": "active"})
+        assert table.partner_number("ext:crm 7") == 8
+        table.apply("partner", 8, None)
+        assert table.partner_number("ext:crm 7") is None
+    finally:
+        edge_tools.fill(table)
+    assert edge.post("/v1/clicks", click).status == 422

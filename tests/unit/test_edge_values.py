@@ -152,6 +152,15 @@ def test_b9_a_pair_of_surrogate_escapes_is_a_character() -> None:
     assert parse.parse_json(b'{"a":"\\ud83d\\ude00"}') == {"a": "\U0001f600"}
 
 
+@pytest.mark.parametrize("raw", [b'"' + b'\\"' * 500_000, b'"' + b"\\" * 1_000_001, b'"' * 999_999])
+def test_b9_strings_that_are_not_closed_cost_no_more_than_others(raw: bytes) -> None:
+    """Looked through once for each quote, they would hold the loop for hours."""
+    with pytest.raises(RequestRefused, match="malformed_body"):
+        parse.parse_json(b"[" * 100 + raw)
+    with pytest.raises(RequestRefused, match="malformed_body"):
+        parse.parse_json(b'["' + b"[" * 100 + b'"' + raw)
+
+
 def test_b9_brackets_in_strings_do_not_nest() -> None:
     text = json.dumps({"a": "[" * 500 + '\\"' + "{" * 500})
     assert parse.parse_json(text.encode())["a"].startswith("[")

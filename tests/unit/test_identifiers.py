@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import _core
+from headwater.model.identifiers import looks_like_email
 
 KEY = bytes(range(32))
 TYPES = {
@@ -109,6 +110,32 @@ def test_the_longest_value_still_has_a_digest() -> None:
 def test_hashes_of_such_values_have_none_either() -> None:
     assert digest("email_sha256", sha256("")) is None
     assert digest("phone_sha256", sha256("null")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("a@b.example", True),
+        ("order 7 of a.b+c@b.example", True),
+        ("a%40b.example", True),
+        ("a%2540b.example", True),
+        ("https://medium.example/@ada/post.html", False),
+        ("@b.example", False),
+        ("a@b", False),
+        ("a@ b.example", False),
+        ("a@b.", False),
+        ("", False),
+        # Of such texts a pattern that repeats without a bound makes minutes of work.
+        ("a" * 1_000_000, False),
+        ("a@" + "b" * 1_000_000, False),
+        ("a%40" * 250_000, False),
+        ("%25" * 300_000, False),
+        ("a@b" * 300_000, False),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_an_address_is_found_in_any_text_of_any_length(text: str, holds: bool) -> None:
+    assert looks_like_email(text) is holds
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from publicsuffixlist import PublicSuffixList
 from yarl import URL
 
 from headwater import limits
+from headwater.model import aliases
 from headwater.model import destination as tokens
 from headwater.model.attribution import WHOLE_PPM
 from headwater.model.currency import EXPONENTS
@@ -215,8 +216,21 @@ def parameter_names(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def aliases(table: Mapping[str, str]) -> dict[str, str]:
-    """Other networks' names of postback parameters, to Headwater's."""
+def alias_table(table: Mapping[str, str]) -> dict[str, str]:
+    """Names that senders use, each once in any case, to the fields they stand for."""
     parameter_names(list(table))
-    parameter_names(list(table.values()))
+    lowered = [name.lower() for name in table]
+    if len(set(lowered)) < len(lowered):
+        raise ValueError("two names differ in case alone")
+    if aliases.TAKEN.intersection(lowered):
+        raise ValueError("a name of Headwater's own always means itself")
+    for target in table.values():
+        is_property = target.startswith(aliases.PROPERTY)
+        if target not in aliases.TARGETS and not is_property:
+            raise ValueError("each stands for a field of an event, or for properties.NAME")
     return dict(table)
+
+
+def alias_presets(presets: Sequence[str]) -> list[str]:
+    """Networks whose names are taken, each once."""
+    return list(dict.fromkeys(presets))

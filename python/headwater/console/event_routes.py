@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from headwater.console import (
+    coverage,
     erasure_views,
     erasures,
     event_shapes,
@@ -83,6 +84,24 @@ _EVENTS: Final = (
         "A program's clicks over a period, gross and net, by partner or by day",
         {200: fraud_reports.ClickReport},
         query=event_shapes.ClickReportQuery,
+        refusals=(404, 409),
+    ),
+    Route(
+        "GET",
+        "/v1/reports/coverage",
+        coverage.report_coverage,
+        "By which ways a program's conversions were reported, by day: pixel, server, both",
+        {200: coverage.CoverageReport},
+        query=event_shapes.CoverageQuery,
+        refusals=(404, 409),
+    ),
+    Route(
+        "GET",
+        "/v1/reports/match-rate",
+        coverage.report_match_rate,
+        "The share of a program's conversions that were matched, by browser, cookie, identifier",
+        {200: coverage.MatchRateReport},
+        query=event_shapes.CoverageQuery,
         refusals=(404, 409),
     ),
     Route(

@@ -83,6 +83,18 @@ class ClickReportQuery(Body):
     until: Time | None = None
 
 
+class CoverageQuery(Body):
+    """`until` is now unless given, `since` 30 days before it; days are those of the program's time
+    zone.
+    """
+
+    rules: ClassVar[Mapping[str, Rule]] = _CLICK_RULES
+
+    program_id: Id
+    since: Time | None = None
+    until: Time | None = None
+
+
 class FraudReportQuery(Body):
     """`until` is now unless given, `since` a day before it."""
 

@@ -185,7 +185,7 @@ def conversion(row: Row) -> Conversion:
         fraud=Fraud(**decided["fraud"]),
         actions=decided["actions"],
         pixels=decided["pixels"],
-        warnings=[],
+        warnings=_warnings(body),
         brand_id=ids.object_text("brd", row["brand"]),
         program_id=ids.object_text("prg", row["program"]),
         program=row["program_code"],
@@ -203,6 +203,12 @@ def conversion(row: Row) -> Conversion:
         reports=[_report(report) for report in row.get("reports", ())],
         late_evidence=[_late_evidence(each) for each in row.get("late_evidence", ())],
     )
+
+
+def _warnings(body: ConversionBody) -> list[str]:
+    """What was cut where the report came by a way whose answer has no room for warnings."""
+    cut = body.params.get("truncated")
+    return [f"values cut: {cut}"] if cut else []
 
 
 def _late_evidence(row: Row) -> LateEvidence:

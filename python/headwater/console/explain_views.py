@@ -83,7 +83,7 @@ class Explanation(View):
 
 # Type 0 is the conversion itself; the others are those of records, by their public names.
 CONVERSION_TYPE: Final = 0
-_TYPE_NAMES: Final = {
+TYPE_NAMES: Final = {
     CONVERSION_TYPE: "conversion",
     IdentifierType.CUSTOMER: "customer_id",
     IdentifierType.PROFILE: "profile_id",
@@ -193,7 +193,7 @@ def _event(told: Mapping[str, Any], erased: Erased) -> str | None:
 
 def identifier(told: Sequence[Any], erased: Erased = NOTHING_ERASED) -> Identifier:
     kind, digest = told
-    name = _TYPE_NAMES.get(kind, "unknown")
+    name = TYPE_NAMES.get(kind, "unknown")
     if kind == CONVERSION_TYPE:
         return Identifier(type=name, key=ids.event_text("cnv", digest))
     if (kind, digest) in erased:

@@ -96,7 +96,7 @@ class FraudReport(View):
 async def report_clicks(console: Console, request: Request) -> Answer:
     query: ClickReportQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
-    program = await _program(console, query.program_id)
+    program = await program_row(console, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.REPORT_ROWS_MAX)
     if query.group == "partner":
@@ -149,14 +149,14 @@ def _by_day(
     ledger: Ledger, span: Span, timezone: str
 ) -> tuple[list[ClickReportRow], list[ClickCount]]:
     rows, found = [], []
-    for day, since_ms, until_ms in _days(span, timezone):
+    for day, since_ms, until_ms in days(span, timezone):
         counts = fraud_reports.click_counts(ledger, Span(span.program, since_ms, until_ms))
         rows.append(ClickReportRow(partner_id=None, day=day, **_counts(counts)))
         found += counts
     return rows, found
 
 
-def _days(span: Span, timezone: str) -> Iterator[tuple[str, int, int]]:
+def days(span: Span, timezone: str) -> Iterator[tuple[str, int, int]]:
     """The days of a span, each with its part of it; the first and the last may be cut."""
     zone = ZoneInfo(timezone)
     at_ms = span.since_ms
@@ -189,7 +189,7 @@ class _Tally:
 async def report_fraud(console: Console, request: Request) -> Answer:
     query: FraudReportQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, 1)
-    program = await _program(console, query.program_id)
+    program = await program_row(console, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.FRAUD_REPORT_ROWS_MAX)
     tallies = await console.run(_tallies, console.ledger, span, program["fraud"])
@@ -249,7 +249,7 @@ def _signal(code: str, tally: _Tally) -> SignalReport:
 # ---- What both need ------------------------------------------------------------------------
 
 
-async def _program(console: Console, text: str) -> dict[str, Any]:
+async def program_row(console: Console, text: str) -> dict[str, Any]:
     """The program a query names. Raises RequestRefused `not_found`."""
     reference = parse_reference("prg", text)
     row = await console.run(queries.object_row, console.ledger, programs, reference)

@@ -31,6 +31,7 @@ from headwater.console.fields import (
     time_text,
 )
 from headwater.console.fraud_shapes import FraudRules
+from headwater.model.aliases import PRESETS, Preset
 from headwater.model.attribution import (
     CLASSES,
     WHOLE_PPM,
@@ -54,7 +55,21 @@ Method = Literal["pixel", "s2s", "shopify"]
 Hosts = Annotated[list[Host], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Urls = Annotated[list[Url], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Parameters = Annotated[list[Parameter], Meta(max_length=limits.PROGRAM_LIST_MAX)]
-Aliases = Annotated[dict[Parameter, Parameter], Meta(max_length=limits.PROGRAM_LIST_MAX)]
+AliasTarget = Annotated[str, Meta(pattern=rf"^(properties\.)?{PARAMETER}$")]
+Aliases = Annotated[
+    dict[Parameter, AliasTarget],
+    Meta(
+        max_length=limits.PROGRAM_LIST_MAX,
+        description="Senders' names of fields to Headwater's, or to properties.NAME.",
+    ),
+]
+AliasPresets = Annotated[
+    list[Preset],
+    Meta(
+        max_length=len(PRESETS),
+        description="Networks whose names are taken; the program's own aliases go first.",
+    ),
+]
 Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=3)]
 UtmMode = Annotated[
     Literal["keep", "override"],
@@ -169,7 +184,8 @@ _PROGRAM_RULES: Final = {
     "timezone": Rule(checks.timezone),
     "currency": Rule(checks.currency, "currency_unknown"),
     "forward_params": Rule(checks.parameter_names),
-    "aliases": Rule(checks.aliases),
+    "aliases": Rule(checks.alias_table),
+    "alias_presets": Rule(checks.alias_presets),
 }
 _PROGRAM_PARTS: Final[Mapping[str, type[Body]]] = {
     "attribution": Attribution,
@@ -198,6 +214,7 @@ class ProgramIn(Body):
     default_country: Country | None = None
     methods: list[Method] | None = None
     aliases: Aliases = msgspec.field(default_factory=dict)
+    alias_presets: AliasPresets = msgspec.field(default_factory=list)
     fraud: FraudRules | None = None
     utm: Utm = msgspec.field(default_factory=Utm)
     utm_mode: UtmMode = "keep"
@@ -224,6 +241,7 @@ class ProgramPatch(Body):
     default_country: Country | UnsetType | None = UNSET
     methods: list[Method] | UnsetType | None = UNSET
     aliases: Aliases | UnsetType = UNSET
+    alias_presets: AliasPresets | UnsetType = UNSET
     fraud: FraudRules | UnsetType | None = UNSET
     utm: Utm | UnsetType = UNSET
     utm_mode: UtmMode | UnsetType = UNSET

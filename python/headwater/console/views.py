@@ -76,6 +76,7 @@ class Program(Object, kw_only=True):
     default_country: str | None
     methods: list[str] | None
     aliases: dict[str, str]
+    alias_presets: list[str]
     fraud: FraudRules
     utm: dict[str, str]
     utm_mode: str
@@ -263,6 +264,7 @@ _PROGRAM_COLUMNS = (
     "default_country",
     "methods",
     "aliases",
+    "alias_presets",
     "utm",
     "utm_mode",
     "link_signing",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.edge.parse import Number
+from headwater.edge.query import decode
 from headwater.errors import FieldFault, RequestRefused
 
 TEST_NUMBER = "0" * 16
@@ -54,6 +55,16 @@ def looks_like_card(text: str) -> bool:
         if _ISSUED.fullmatch(digits) and luhn(digits):
             return True
     return False
+
+
+def without_card(text: str | None) -> str | None:
+    """A header's or an address's text; None where it holds a card number, encoded or not.
+
+    Pages put what was typed into their addresses, and browsers send those on.
+    """
+    if text is None or len(text) < 13 or not looks_like_card(decode(text)):
+        return text
+    return None
 
 
 def holds_card(value: Any) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from headwater import limits
+from headwater.edge import page_address
 from headwater.edge.address import parse_address, place
+from headwater.edge.cards import without_card
 from headwater.edge.network import Networks
 from headwater.edge.text import cut
 from headwater.model.records import Client, Request
@@ -64,6 +66,11 @@ def agent_class(user_agent: str | None) -> str | None:
     return "mobile" if any(mark in lower for mark in _MOBILE) else "desktop"
 
 
+@functools.lru_cache(maxsize=limits.AGENTS_REMEMBERED_MAX)
+def _agent(user_agent: str | None) -> str | None:
+    return without_card(user_agent)
+
+
 class Caller(NamedTuple):
     """Whoever an event is about, as told or as seen; nothing of it is cut or judged yet."""
 
@@ -84,7 +91,7 @@ def kept(networks: Networks, caller: Caller, brand: int, now_ms: int, *, denied:
     the address, the user agent's class, no hints of it, and that a language was named.
     """
     at = place(caller.address) if caller.address else None
-    agent, referrer = caller.user_agent, caller.referrer
+    agent, referrer = _agent(caller.user_agent), page_address.referrer_kept(caller.referrer)
     network = (
         None if at is None else networks.of(at, agent, brand, now_ms, denied=denied or not brand)
     )

@@ -11,14 +11,16 @@ from aiohttp import web
 from multidict import istr
 
 from headwater import ids, limits
-from headwater.edge import cookies, decide, once, page_address
+from headwater.edge import cookies, decide, naming, once, page_address
 from headwater.edge.accept import DeadlinePassed
 from headwater.edge.body import PAGES, read_body
 from headwater.edge.callers import browser_origin, host_of, is_secure
 from headwater.edge.context import Decision, Edge
 from headwater.edge.conversion import Origin, prepare, prepare_rejection
+from headwater.edge.fields import ClickIn, IdentifyIn
 from headwater.edge.journal import submit
 from headwater.edge.links import Key, Program
+from headwater.edge.naming import Named
 from headwater.edge.observations import Observation, prepare_click, prepare_identify, prepare_page
 from headwater.edge.origins import host_of as host_of_origin
 from headwater.edge.responses import SERVER, json_answer, problem
@@ -37,6 +39,13 @@ _NOT_TAKEN = ("ip", "user_agent", "occurred_at", "touch_type")
 # must not put clicks under it.
 _NOT_OF_CLICKS = ("customer_id", "profile_id", "email", "email_sha256", "email_sha1", "phone",
                   "phone_sha256", "device_id", "click_id")  # fmt: skip
+# What the tag says beside an event's fields.
+_EXTRA = frozenset(("url", "cookie_origin", "event_id"))
+_OF_CLICKS = naming.names_of(ClickIn) | _EXTRA
+_NAMES = {
+    "conversion": naming.OF_CONVERSIONS | _EXTRA,
+    "identify": naming.names_of(IdentifyIn) | _EXTRA,
+}
 _ANYBODY = Key(0, b"", frozenset(), None, None)
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "POST",
@@ -58,6 +67,7 @@ class _Sent:
     """Page and tracking host share a registrable domain: the cookie is the brand's own."""
     denied: bool
     origin: Origin
+    named: Named
     made_visitor: bool = False
 
 
@@ -98,12 +108,12 @@ def _sharing(origin: str) -> dict[str, str]:
 
 def _read(edge: Edge, request: web.BaseRequest, body: Mapping[str, Any]) -> _Sent:
     """The event under the names of the API, and what goes with it."""
-    code = body.get("program")
-    program = edge.table.program(code) if isinstance(code, str) else None
-    aliases = program.aliases if program else {}
-    fields: dict[str, Any] = {}
-    for name, value in body.items():
-        fields.setdefault(aliases.get(name, name), value)
+    program = edge.table.program(naming.program_code(body.items()))
+    kind = body.get("type")
+    given = [(name, value) for name, value in body.items() if name != "type"]
+    own = _NAMES.get(kind, _OF_CLICKS) if isinstance(kind, str) else _OF_CLICKS
+    named = naming.named(given, program.aliases if program else {}, own)
+    fields = named.fields
     page = request.headers.get(_ORIGIN, "")
     page = "" if page == _OPAQUE else page
     is_own = bool(page) and cookies.site(host_of_origin(page)) == cookies.site(host_of(request))
@@ -119,14 +129,13 @@ def _read(edge: Edge, request: web.BaseRequest, body: Mapping[str, Any]) -> _Sen
         denied = denied or program.denied
     for name in _NOT_TAKEN:
         fields.pop(name, None)
-    kind = fields.pop("type", None)
     if kind != "page":
         fields.pop("url", None)
     if origin.visitor and is_own:
         # The script's id of the same browser adds nothing to the cookie's.
         fields.pop("visitor_id", None)
     _name_origin_of_cookie(fields, origin, is_own)
-    return _Sent(kind, fields, program, page, is_own, denied, origin)
+    return _Sent(kind, fields, program, page, is_own, denied, origin, named)
 
 
 def _name_origin_of_cookie(fields: dict[str, Any], origin: Origin, is_own: bool) -> None:
@@ -146,6 +155,7 @@ def _refuse_strangers(sent: _Sent) -> None:
     """Raise RequestRefused for pages of others, and for visitor ids that were not given out."""
     if sent.program and sent.page and not sent.program.origins.allow(sent.page):
         raise RequestRefused("origin_not_allowed")
+    sent.named.refuse_conflicts()
     visitor = sent.body.get("visitor_id")
     if visitor and not (isinstance(visitor, str) and cookies.is_visitor(visitor)):
         fault = FieldFault("visitor_id", "invalid_identifier", "Not a visitor id of the tag.")
@@ -216,9 +226,10 @@ async def _consent(edge: Edge, request: web.BaseRequest, sent: _Sent) -> web.Res
 
 async def _conversion(edge: Edge, request: web.BaseRequest, sent: _Sent) -> web.Response:
     prepared = prepare(edge, sent.body, sent.origin)
+    warnings = prepared.warnings + sent.named.warnings
     found = await _repeated(edge, sent, prepared.conversion_text)
     if found is not None:
-        return _answer(edge, request, sent, _outcome(found, [], prepared.warnings), 200)
+        return _answer(edge, request, sent, _outcome(found, [], warnings), 200)
     wait = edge.waiting_decisions < limits.COLLECT_WAITERS_MAX
     status, decision = await decide.report(edge, prepared, wait=wait)
     if status == decide.ANSWERED["conflict"]:
@@ -227,7 +238,7 @@ async def _conversion(edge: Edge, request: web.BaseRequest, sent: _Sent) -> web.
         )
     # A partner's pixel is fired for the first report alone.
     pixels = decision.get("pixels", []) if status == decide.ANSWERED["created"] else []
-    return _answer(edge, request, sent, _outcome(decision, pixels, prepared.warnings), status)
+    return _answer(edge, request, sent, _outcome(decision, pixels, warnings), status)
 
 
 async def _repeated(edge: Edge, sent: _Sent, text: str) -> Decision | None:
@@ -257,7 +268,7 @@ async def _observed(
     is_click = sent.type == "click"
     text = ids.event_text("clk" if is_click else "evt", prepared.event_id)
     name = "click_id" if is_click else "event_id"
-    value = {name: text, "warnings": prepared.warnings}
+    value = {name: text, "warnings": prepared.warnings + sent.named.warnings}
     return _answer(edge, request, sent, value, 201 if is_click else 202)
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headwater import _core, ids, limits
-from headwater.edge import cards, identifiers, moments, money
+from headwater.edge import cards, identifiers, moments, money, statuses
 from headwater.edge.address import parse_address
 from headwater.edge.client import NOBODY, Caller, kept
 from headwater.edge.context import Edge
-from headwater.edge.fields import ConversionIn, EventIn, Faults, ItemIn, read
+from headwater.edge.fields import ConversionIn, EventIn, Faults, ItemIn, read, without_addresses
 from headwater.edge.links import EventType, Program
 from headwater.edge.text import bytes_count, has_control
 from headwater.errors import RequestRefused
@@ -166,10 +166,11 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     if program is None:
         faults.raise_any()
         raise RequestRefused("unknown_program")
+    statuses.judge(event.status, faults)
     event_type = _event_type(edge, event, program, faults)
     paid = _money(event, program, faults)
     items = _items(event, paid.currency, faults)
-    params = {**_params(event, faults), **origin.params}
+    params = {**without_addresses(_params(event, faults), warnings), **origin.params}
     denied = consent_denied(event, program, origin.gpc)
     known = _identifiers(edge, event, program, origin, faults)
     if denied:
@@ -207,8 +208,16 @@ def prepare(edge: Edge, body: Mapping[str, Any], origin: Origin) -> Report:
     )
 
 
-def prepare_rejection(edge: Edge, code: str, body: Mapping[str, Any], origin: Origin) -> Report:
-    """The record that keeps a refused report: why, for which program, from where; no values.
+def prepare_rejection(
+    edge: Edge,
+    code: str,
+    body: Mapping[str, Any],
+    origin: Origin,
+    *,
+    order_id: str | None = None,
+) -> Report:
+    """The record that keeps a refused report: why, for which program, from where; no values but
+    the order's id, where the caller has found it good.
 
     Brand, program and event type are 0 where the report names none that exists.
     """
@@ -223,7 +232,7 @@ def prepare_rejection(edge: Edge, code: str, body: Mapping[str, Any], origin: Or
         conversion_id=event_id,
         program=program.number if program else 0,
         event_type=event_type.number if event_type else 0,
-        order_id=None,
+        order_id=order_id,
         line=MAIN_LINE,
         flags=int(Flag.CONSENT_DENIED) if denied else 0,
         click_id=None,

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from aiohttp import hdrs, web
 
 from headwater import ids, limits
-from headwater.edge import decide
+from headwater.edge import decide, naming
 from headwater.edge.auth import EVENTS, bearer, key_of, refuse_partner
 from headwater.edge.body import read_body
 from headwater.edge.context import Edge
 from headwater.edge.conversion import Origin, prepare
+from headwater.edge.fields import ClickIn, ConversionIn, IdentifyIn
 from headwater.edge.links import Key
 from headwater.edge.observations import prepare_click, prepare_identify
 from headwater.edge.responses import json_answer
@@ -83,31 +84,34 @@ class Once:
 async def post_click(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/clicks"""
     key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
-    prepared = prepare_click(edge, body, once.origin, key)
+    named = naming.of_event(edge.table, body, ClickIn)
+    prepared = prepare_click(edge, named.fields, once.origin, key)
     repeated = await once.check(edge)
     future = decide.submit(edge, prepared.brand, prepared.record)
     await decide.safe(edge, future, prepared.kind, repeated=repeated)
     text = ids.event_text("clk", prepared.event_id)
-    return json_answer({"click_id": text, "warnings": prepared.warnings}, 201)
+    return json_answer({"click_id": text, "warnings": prepared.warnings + named.warnings}, 201)
 
 
 async def post_identify(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/identify"""
     key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
     refuse_partner(key)
-    prepared = prepare_identify(edge, body, once.origin)
+    named = naming.of_event(edge.table, body, IdentifyIn)
+    prepared = prepare_identify(edge, named.fields, once.origin)
     repeated = await once.check(edge)
     future = decide.submit(edge, prepared.brand, prepared.record)
     await decide.safe(edge, future, "identify", repeated=repeated)
     text = ids.event_text("evt", prepared.event_id)
-    return json_answer({"event_id": text, "warnings": prepared.warnings}, 202)
+    return json_answer({"event_id": text, "warnings": prepared.warnings + named.warnings}, 202)
 
 
 async def post_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/conversions"""
     key, body, once = await _admit(edge, request, limits.BODY_BYTES_MAX)
     refuse_partner(key)
-    prepared = prepare(edge, body, once.origin)
+    named = naming.of_event(edge.table, body, ConversionIn)
+    prepared = prepare(edge, named.fields, once.origin)
     repeated = await once.check(edge)
     at_once = _prefers_async(request)
     conversion_id = prepared.conversion_text
@@ -121,7 +125,8 @@ async def post_conversion(edge: Edge, request: web.BaseRequest) -> web.Response:
     headers = {"Location": f"/v1/conversions/{conversion_id}"}
     if at_once:
         headers["Preference-Applied"] = "respond-async"
-    answer = {**decide.public(decision), "warnings": prepared.warnings}
+    warnings = prepared.warnings + named.warnings
+    answer = {**decide.public(decision), "warnings": warnings}
     return json_answer(answer, status, headers)
 
 
@@ -165,14 +170,17 @@ def _send(edge: Edge, event: Any, origin: Origin, key: Key) -> _Accepted:
         refuse_partner(key)
     if kind == "conversion":
         decide.refuse_without_ledger(edge)
+        body = naming.of_event(edge.table, body, ConversionIn).fields
         report = prepare(edge, body, origin)
         future = decide.submit(edge, report.brand, report.record)
         return _Accepted(202, report.conversion_text, kind, future, report.brand)
     if kind == "click":
+        body = naming.of_event(edge.table, body, ClickIn).fields
         click = prepare_click(edge, body, origin, key)
         future = decide.submit(edge, click.brand, click.record)
         return _Accepted(201, ids.event_text("clk", click.event_id), click.kind, future, None)
     if kind == "identify":
+        body = naming.of_event(edge.table, body, IdentifyIn).fields
         identify = prepare_identify(edge, body, origin)
         future = decide.submit(edge, identify.brand, identify.record)
         return _Accepted(202, ids.event_text("evt", identify.event_id), kind, future, None)

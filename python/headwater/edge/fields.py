@@ -9,9 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from headwater import limits
+from headwater.edge.cards import looks_like_card
 from headwater.edge.text import bytes_count, cut, has_control, is_plain
 from headwater.errors import FieldFault, RequestRefused
 from headwater.model.destination import SUB_IDS, UTM_NAMES
+from headwater.model.identifiers import looks_like_email
 from headwater.model.reasons import REASONS
 
 Consent = Literal["granted", "denied"]
@@ -117,8 +119,13 @@ _BYTES_MAX = {
     "name": limits.PARAMETER_BYTES_MAX,
     "category": limits.PARAMETER_BYTES_MAX,
 }
+# Kept word for word, and what they name is another thing without a part: refused when they hold an
+# e-mail address.
+_KEPT_WHOLE = {*_PLAIN_FIELDS, "promo_code"}
 # Kept as they can be kept: a control character in them is no reason to lose the event.
 _LENIENT_FIELDS = {"user_agent", "referrer", *CLICK_PARAMETERS}
+# One word of a few: networks write it with a capital.
+_CASELESS_FIELDS = {"customer_status"}
 _WARNED_BYTES_MAX = 64
 
 
@@ -167,6 +174,8 @@ def read(shape: type[Event], body: Any, faults: Faults) -> tuple[Event, list[str
 
 
 def _read_field(name: str, value: Any, kind: Any, values: dict[str, Any], faults: Faults) -> None:
+    if name in _CASELESS_FIELDS and isinstance(value, str):
+        value = value.lower()
     try:
         value = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -185,29 +194,52 @@ def _read_field(name: str, value: Any, kind: Any, values: dict[str, Any], faults
 def _text_fault(name: str, value: str) -> str | None:
     if bytes_count(value) > _BYTES_MAX.get(name, len(value) * 4):
         return "value_too_long"
+    if name in _KEPT_WHOLE and looks_like_email(value):
+        return "pii_in_value"
     if name in _PLAIN_FIELDS:
         return None if is_plain(value) else "invalid"
     return "invalid" if name not in _LENIENT_FIELDS and has_control(value) else None
 
 
+def _plain(name: str) -> str:
+    return cut(name, _WARNED_BYTES_MAX).encode("ascii", "backslashreplace").decode()
+
+
 def _warnings(unknown: list[str]) -> list[str]:
     """What was passed over, named in ASCII and cut so that an answer stays small."""
-    told = []
-    for name in unknown[: limits.WARNINGS_MAX]:
-        plain = cut(name, _WARNED_BYTES_MAX).encode("ascii", "backslashreplace").decode()
-        told.append(f"unknown field ignored: {plain}")
+    told = [f"unknown field ignored: {_plain(name)}" for name in unknown[: limits.WARNINGS_MAX]]
     if len(unknown) > limits.WARNINGS_MAX:
         told.append(f"and {len(unknown) - limits.WARNINGS_MAX} more")
     return told
 
 
-def cut_parameters(values: Callable[[str], str | None]) -> dict[str, str]:
-    """The click's parameters that have a value, cut; `truncated` names those that were."""
+def without_addresses(values: Mapping[str, str], warnings: list[str]) -> dict[str, str]:
+    """Values that may be kept as they are: those with an e-mail address are left out, with a
+    warning each.
+    """
+    kept = {name: value for name, value in values.items() if not looks_like_email(value)}
+    warnings.extend(address_left_out(name) for name in values if name not in kept)
+    return kept
+
+
+def address_left_out(name: str) -> str:
+    """The warning of a value that is not kept."""
+    return f"left out, for it holds an e-mail address: {_plain(name)}"
+
+
+def cut_parameters(
+    values: Callable[[str], str | None], warnings: list[str] | None = None
+) -> dict[str, str]:
+    """The click's parameters that have a value, cut; `truncated` names those that were.
+
+    Card numbers and e-mail addresses are left out before anything is cut: nobody could tell half
+    of one. `warnings` tell of it.
+    """
     params: dict[str, str] = {}
     truncated = []
-    for name in CLICK_PARAMETERS:
-        value = values(name)
-        if not value:
+    given = {name: value for name in CLICK_PARAMETERS if (value := values(name))}
+    for name, value in without_addresses(given, [] if warnings is None else warnings).items():
+        if looks_like_card(value):
             continue
         kept = cut(value, limits.PARAMETER_BYTES_MAX)
         if len(kept) != len(value):

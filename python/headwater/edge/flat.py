@@ -3,59 +3,61 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from headwater.edge import statuses
+from headwater.edge.links import LinkTable
+from headwater.edge.naming import OF_CONVERSIONS, Named, named, program_code
 from headwater.edge.query import Query
+from headwater.model.aliases import STATUS_LISTS
 
-ITEMS_MAX = 20
 _TRUE = {"1", "true", "yes"}
 _PAYMENT = ("card_number", "cvv", "expiry")
-_ITEM = {"sku": "sku", "qty": "quantity", "amt": "subtotal", "cat": "category", "name": "name"}
-_ITEM_NAME = re.compile(r"(sku|qty|amt|cat|name)([1-9]|1[0-9]|20)", re.ASCII)
 # Not of the conversion: read elsewhere, or there to defeat caches.
-_PASSED_OVER = {"token", "cb", "_"}
+_CONTROLS = ("token", "return", "cb", "_")
 _TIMES = ("occurred_at", "checkout_started_at")
 _LOST_PLUS = re.compile(r"(.*[0-9]) ([0-9]{2}:[0-9]{2})", re.ASCII)
+_OWN = OF_CONVERSIONS | {*_PAYMENT, *_CONTROLS, *STATUS_LISTS, "hw_test", "event_id"}
 
 
-def fields(query: Query, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a conversion in a query. `aliases` are the program's: other name → name.
+@dataclass(slots=True)
+class Flat:
+    """A conversion out of a query, and what the query says beside it."""
 
-    Empty values count as absent: a template whose value was missing.
-    """
-    body: dict[str, Any] = {}
-    items: dict[int, dict[str, Any]] = {}
+    fields: dict[str, Any]
+    named: Named
+    controls: dict[str, str] = field(default_factory=dict)
+
+
+def read(table: LinkTable, query: Query) -> Flat:
+    """The fields of a conversion in a query, by the aliases of the program it names."""
+    pairs = query.items()
+    program = table.program(program_code(pairs))
+    found = named(_one_test(pairs), program.aliases if program else {}, _OWN)
+    flat = Flat({}, found)
     payment: dict[str, str] = {}
-    for sent_name, value in query.items():
-        name = aliases.get(sent_name, sent_name)
-        if not value or name in _PASSED_OVER or name in body:
-            continue
-        item = _ITEM_NAME.fullmatch(name)
-        if item:
-            items.setdefault(int(item[2]), {})[_ITEM[item[1]]] = value
-        elif name in _PAYMENT:
+    for name, value in found.fields.items():
+        if name in _PAYMENT:
             payment[name] = value
-        elif name in ("test", "hw_test"):
-            body["test"] = value.lower() in _TRUE
-        else:
-            body[name] = value
-    if items:
-        body["items"] = [_item(items[number]) for number in sorted(items)]
+        elif name in _CONTROLS:
+            flat.controls[name] = value
+        elif name == "test":
+            flat.fields["test"] = value.lower() in _TRUE
+        elif value:
+            flat.fields[name] = value
     if payment:
-        body["payment"] = payment
+        flat.fields["payment"] = payment
     for name in _TIMES:
-        if name in body:
-            body[name] = _with_plus(body[name])
-    return body
+        if name in flat.fields:
+            flat.fields[name] = _with_plus(flat.fields[name])
+    statuses.read_lists(flat.fields)
+    return flat
 
 
-def _item(values: dict[str, Any]) -> dict[str, Any]:
-    quantity = values.get("quantity")
-    if isinstance(quantity, str) and quantity.isascii() and quantity.isdigit():
-        # A longer text stays one, and is refused as such.
-        values["quantity"] = int(quantity) if len(quantity) < 11 else quantity
-    return values
+def _one_test(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """`hw_test`, the name links have for it, is `test`."""
+    return [("test" if name.lower() == "hw_test" else name, value) for name, value in pairs]
 
 
 def _with_plus(text: str) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from headwater import limits
+from headwater import ids, limits
 from headwater.edge import cookies, link_options
 from headwater.edge.link_options import LinkOptions, ProgramOptions
 from headwater.edge.origins import Origins, read_origins
+from headwater.model import aliases
 from headwater.model.records import Flag
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ Value = dict[str, Any]
 _CODE = re.compile(rf"[A-Za-z0-9_-]{{1,{limits.LINK_CODE_CHARACTERS_MAX}}}", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
 ACTIVE = "active"
+EXTERNAL = "ext:"
+"""Begins an external id where an id may stand."""
 # The least time a visitor cookie lives: a click's window may be a day, the visitor's longer.
 _COOKIE_AGE_S_MIN = 86_400
 
@@ -58,6 +61,7 @@ class Program(NamedTuple):
     methods: frozenset[str] | None
     """Tracking methods switched on; None: all."""
     aliases: dict[str, str]
+    """What senders may call a field, in lower case, to the field's name."""
     options: ProgramOptions
     origins: Origins
     """Pages that may report events by the tag."""
@@ -88,6 +92,7 @@ class Link(NamedTuple):
     active: bool
     flags: int
     """Bits of Flag that every click of the link carries."""
+    external_id: str | None = None
 
 
 class Domain(NamedTuple):
@@ -129,6 +134,9 @@ class LinkTable:
         self._links_by_code: dict[tuple[str | None, str], Link] = {}
         self._domains_by_host: dict[str, Domain] = {}
         self._keys_by_digest: dict[bytes, Key] = {}
+        self._partners_by_external: dict[str, int] = {}
+        self._external_partners: dict[int, str] = {}
+        self._links_by_external: dict[tuple[int, str], Link] = {}
         self._apply: dict[str, Callable[[int, Value | None], None]] = {
             "brand": self._brand,
             "program": self._program,
@@ -230,6 +238,26 @@ class LinkTable:
         """Whether the partner may bring clicks to the program now."""
         return self.enrolments.get((program, partner), False) and self.partners.get(partner, True)
 
+    def partner_number(self, text: str) -> int | None:
+        """The partner a text names, by its id or as `ext:` and its external id."""
+        if text.startswith(EXTERNAL):
+            return self._partners_by_external.get(text.removeprefix(EXTERNAL))
+        try:
+            return ids.parse_object("prt", text)
+        except ValueError:
+            return None
+
+    def named_link(self, program: int, text: str) -> Link | None:
+        """The link a server names in one of a program's events: by its id, as `ext:` and its
+        external id, or by its code.
+        """
+        if text.startswith(EXTERNAL):
+            return self._links_by_external.get((program, text.removeprefix(EXTERNAL)))
+        try:
+            return self.links.get(ids.parse_object("lnk", text))
+        except ValueError:
+            return self.link("", text)
+
     def partition(self, brand: int) -> int:
         """The brand's lane of the log; 0 for brand 0, to which unplaceable reports go."""
         found = self.brands.get(brand)
@@ -272,10 +300,17 @@ class LinkTable:
         self._cookie_ages_s.clear()
 
     def _partner(self, number: int, value: Value | None) -> None:
+        before = self._external_partners.pop(number, None)
+        if before is not None and self._partners_by_external.get(before) == number:
+            del self._partners_by_external[before]
         if value is None:
             self.partners.pop(number, None)
-        else:
-            self.partners[number] = _is_active(value)
+            return
+        self.partners[number] = _is_active(value)
+        external = value.get("external_id")
+        if external:
+            self._external_partners[number] = str(external)
+            self._partners_by_external[str(external)] = number
 
     def _enrolment(self, number: int, value: Value | None) -> None:
         old = self._enrolment_keys.pop(number, None)
@@ -287,15 +322,15 @@ class LinkTable:
             self.enrolments[pair] = _is_active(value)
 
     def _link(self, number: int, value: Value | None) -> None:
-        _forget(
-            self._links_by_code,
-            self.links.pop(number, None),
-            lambda old: (old.domain, old.code),
-        )
+        old = self.links.pop(number, None)
+        _forget(self._links_by_code, old, lambda old: (old.domain, old.code))
+        _forget(self._links_by_external, old, lambda old: (old.program, old.external_id))
         if value is not None:
             found = _read_link(number, value)
             self.links[number] = found
             self._links_by_code[found.domain, found.code] = found
+            if found.external_id:
+                self._links_by_external[found.program, found.external_id] = found
 
     def _domain(self, number: int, value: Value | None) -> None:
         _forget(self._domains_by_host, self._domains.pop(number, None), lambda old: old.host)
@@ -354,7 +389,7 @@ def _read_program(number: int, value: Value) -> Program:
         forward=tuple(str(name) for name in value.get("forward_params") or ()),
         default_country=value.get("default_country") or None,
         methods=_read_methods(value.get("methods")),
-        aliases={str(k): str(v) for k, v in (value.get("aliases") or {}).items()},
+        aliases=aliases.merged(value.get("alias_presets") or (), value.get("aliases") or {}),
         options=link_options.of_program(value),
         origins=read_origins(value, destination),
     )
@@ -383,4 +418,5 @@ def _read_link(number: int, value: Value) -> Link:
         expires_ms=value.get("expires_ms"),
         active=_is_active(value),
         flags=int(Flag.HONEYPOT) if value.get("honeypot") else 0,
+        external_id=value.get("external_id") or None,
     )

@@ -73,8 +73,9 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
     denied = consent_denied(event, program, origin.gpc)
     known = _observed(edge, event, program, origin, denied, faults)
     client = client_of(edge, event, origin, program, now_ms, denied, faults)
-    if event.referrer and not denied:
-        client = client._replace(referrer=cut(event.referrer, limits.REFERRER_BYTES_MAX))
+    referrer = page_address.referrer_kept(event.referrer)
+    if referrer and not denied:
+        client = client._replace(referrer=cut(referrer, limits.REFERRER_BYTES_MAX))
     faults.raise_any()
     event_id = _event_id(edge, program, origin, now_ms)
     touch = event.touch_type or CLICK
@@ -87,7 +88,7 @@ def prepare_click(edge: Edge, body: Mapping[str, Any], origin: Origin, key: Key)
         | TOUCH_FLAGS[touch]
         | (link.flags if link else 0),
         identifiers=known,
-        params=cut_parameters(lambda name: getattr(event, name)),
+        params=cut_parameters(lambda name: getattr(event, name), warnings),
         client=client,
     )
     record = _record(Kind.CLICK, event_id, program, now_ms, claimed, origin, body_out)
@@ -208,12 +209,8 @@ def _observed(
 
 
 def _link(edge: Edge, event: ClickIn, program: Program | None, faults: Faults) -> Link | None:
-    """The link an event names by id or by code, if it belongs to the event's program."""
-    text = event.link or ""
-    try:
-        found = edge.table.links.get(ids.parse_object("lnk", text))
-    except ValueError:
-        found = edge.table.link("", text)
+    """The link an event names by id, external id or code, if it belongs to the event's program."""
+    found = edge.table.named_link(program.number if program else 0, event.link or "")
     if found is None or program is None or found.program != program.number or not found.active:
         if program is not None:
             faults.add("link", "unknown_link")
@@ -230,10 +227,7 @@ def _partner(
         return None
     named = link.partner if link else None
     if event.partner:
-        try:
-            number = ids.parse_object("prt", event.partner)
-        except ValueError:
-            number = 0
+        number = edge.table.partner_number(event.partner) or 0
         if named not in (None, number):
             faults.add("partner", "unknown_partner", "The link is another partner's.")
             return None

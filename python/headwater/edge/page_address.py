@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, urlsplit
 
 from headwater import limits
+from headwater.edge.cards import without_card
 from headwater.edge.fields import CLICK_PARAMETERS, EventIn
 from headwater.edge.query import Query, decode
 from headwater.edge.text import cut, has_control
@@ -28,6 +29,8 @@ def kept(url: str | None) -> str | None:
     """
     if not url or len(url) > limits.LINE_BYTES_MAX or has_control(url):
         return None
+    if without_card(url) is None:
+        return None
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -46,6 +49,17 @@ def kept(url: str | None) -> str | None:
     authority = host if port is None else f"{host}:{port}"
     text = f"{parts.scheme}://{authority}{path}" + (f"?{shown}" if shown else "")
     return cut(text, limits.REFERRER_BYTES_MAX)
+
+
+def referrer_kept(text: str | None) -> str | None:
+    """A referrer as it is kept: its origin alone where it holds an e-mail address; None where it
+    holds a card number, or an address in the origin itself.
+    """
+    text = without_card(text)
+    if text is None or not looks_like_email(decode(text)):
+        return text
+    origin = "/".join(text.split("/", 3)[:3])
+    return None if looks_like_email(decode(origin)) else origin
 
 
 def _segment(raw: str) -> str:

@@ -18,7 +18,8 @@ from headwater.errors import RequestRefused
 
 # An int of at most this many digits fits 64 bits; a longer one is kept as text.
 _INT_DIGITS = 18
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# One that is not closed goes to the end: were it no match, each quote in it would be tried anew.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 

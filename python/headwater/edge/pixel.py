@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from aiohttp import hdrs, web
 
-from headwater.edge import flat, once
+from headwater.edge import cookies, flat, once
 from headwater.edge.accept import DeadlinePassed
-from headwater.edge.callers import browser_origin
+from headwater.edge.callers import browser_origin, host_of
 from headwater.edge.context import Edge
-from headwater.edge.conversion import prepare, prepare_rejection
+from headwater.edge.conversion import Origin, prepare, prepare_rejection
 from headwater.edge.journal import submit
 from headwater.edge.query import Query, split_target
 from headwater.edge.responses import gif
@@ -36,15 +37,29 @@ async def get_pixel(edge: Edge, request: web.BaseRequest) -> web.Response:
     return gif()
 
 
+def _name_origin_of_cookie(
+    edge: Edge, request: web.BaseRequest, origin: Origin, body: dict[str, Any]
+) -> None:
+    """Keep with a conversion whose cookie it was that its visitor came with: of the brand's own
+    tracking host, or of another site's.
+    """
+    program = edge.table.program(str(body.get("program", "")))
+    if origin.visitor and program is not None:
+        is_own = cookies.site(host_of(request)) == program.site
+        origin.params = {"cookie_origin": "http" if is_own else "third_party"}
+
+
 async def _record(edge: Edge, request: web.BaseRequest) -> None:
     query = Query(split_target(request.raw_path)[1])
-    program = edge.table.program(query.get("program") or "")
-    body = flat.fields(query, program.aliases if program else {})
+    sent = flat.read(edge.table, query)
+    body = sent.fields
     origin = browser_origin(edge, request, Source.PIXEL)
     kind = "conversion"
     try:
         if query.overflow:
             raise RequestRefused("too_many_parameters")
+        sent.named.refuse_conflicts()
+        _name_origin_of_cookie(edge, request, origin, body)
         origin.idempotency_key = once.take_key(body)
         report = prepare(edge, body, origin)
     except RequestRefused as refusal:

@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from aiohttp import hdrs, web
 
 from headwater import ids, limits
-from headwater.edge import callers, cards, cookies, deeplink, identifiers, signed, targets
+from headwater.edge import callers, cookies, deeplink, identifiers, signed, targets
 from headwater.edge.accept import DeadlinePassed
 from headwater.edge.client import kept
 from headwater.edge.context import Edge
@@ -232,9 +232,8 @@ def _identifiers(
 
 
 def _parameters(query: Query) -> dict[str, str]:
-    """What the click carries to reports. A card number is dropped where other routes refuse it."""
-    params = cut_parameters(query.get)
-    return {name: value for name, value in params.items() if not cards.looks_like_card(value)}
+    """What the click carries to reports."""
+    return cut_parameters(query.get)
 
 
 def _denied(request: web.BaseRequest, visit: _Visit) -> bool:

@@ -43,13 +43,13 @@ from headwater.model.records import DecisionBody, Kind, Record, Source, Trust, e
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "/v1/shopify/"
-_SIGNATURE, _TOPIC, _WEBHOOK_ID = (
-    "X-Shopify-Hmac-Sha256",
-    "X-Shopify-Topic",
-    "X-Shopify-Webhook-Id",
-)
+SIGNATURE: Final = "X-Shopify-Hmac-Sha256"
+TOPIC: Final = "X-Shopify-Topic"
+WEBHOOK_ID: Final = "X-Shopify-Webhook-Id"
 _REPORTS = ("orders/create", "orders/paid", "orders/updated")
 _CANCELLED, _UPDATED, _REFUND = "orders/cancelled", "orders/updated", "refunds/create"
+TOPICS: Final = (*_REPORTS, _CANCELLED, _REFUND)
+"""Those that are read; of any other it is counted that it came."""
 # What is at fault here leaves nothing to report.
 _NEEDED = {"program", "event", "order_id", "amount", "currency", "identifiers"}
 _RAW = {"application/json": bytes}
@@ -67,8 +67,8 @@ class _Prepared(NamedTuple):
 async def post_webhook(edge: Edge, request: web.BaseRequest) -> web.Response:
     """POST /v1/shopify/{program}: 200 for whatever the shop need not send again."""
     program, raw = await _admit(edge, request)
-    topic = request.headers.get(_TOPIC, "")
-    if topic not in (*_REPORTS, _CANCELLED, _REFUND):
+    topic = request.headers.get(TOPIC, "")
+    if topic not in TOPICS:
         edge.meters.refused(PLATFORM, "unknown_topic")
         return json_answer({"conversion_id": None, "code": "unknown_topic"})
     event_type = edge.table.sale_event(program.number)
@@ -94,7 +94,7 @@ async def _admit(edge: Edge, request: web.BaseRequest) -> tuple[Program, bytes]:
     code = request.raw_path.partition("?")[0].removeprefix(PREFIX)
     program = edge.table.program(code)
     secrets = _secrets(edge.identity_key, program) if program else ()
-    signature = _signature(request.headers.get(_SIGNATURE, ""))
+    signature = _signature(request.headers.get(SIGNATURE, ""))
     if program is None or not secrets or signature is None:
         # Before a byte of the body is read. A program that is not there looks like any other.
         raise _unauthorized()
@@ -187,7 +187,7 @@ def _origin(program: Program, topic: str, request: web.BaseRequest, raw: bytes) 
 
 def _name(program: Program, topic: str, request: web.BaseRequest, raw: bytes) -> str:
     """What every delivery of one webhook has in common."""
-    given = request.headers.get(_WEBHOOK_ID, "")
+    given = request.headers.get(WEBHOOK_ID, "")
     if not is_plain(given) or len(given) > limits.IDEMPOTENCY_KEY_BYTES_MAX:
         given = hashlib.sha256(raw).hexdigest()
     return f"{PLATFORM}\n{program.number}\n{topic}\n{given}"

@@ -109,6 +109,7 @@ programs = Table(
     string("default_country", nullable=True),
     Column("methods", JSON(none_as_null=True), nullable=True),
     Column("aliases", JSON, nullable=False),
+    json_list("alias_presets"),
     # What the program says of fraud rules; `{}`: nothing.
     Column("fraud", JSON, nullable=False),
     # Added to every link's destination; what the link itself says goes before it.

@@ -55,6 +55,7 @@ def program_change(row: Row) -> Change:
         "timezone",
         "methods",
         "aliases",
+        "alias_presets",
         "utm",
         "utm_mode",
         "link_signing",
@@ -83,7 +84,7 @@ def event_type_change(row: Row, brand: int) -> Change:
 def partner_change(row: Row) -> Change:
     # Names of partners stay out of the log: it is kept for replay, and no name decides anything.
     control = {"status": row["status"]}
-    value = {"name": row["name"], "status": row["status"]}
+    value = {"name": row["name"], "status": row["status"], "external_id": row["external_id"]}
     return Change("partner", row["id"], 0, control, value)
 
 
@@ -118,6 +119,7 @@ def link_change(row: Row, brand: int) -> Change:
         "expired_url": row["expired_destination_url"],
         "utm": row["utm"],
         "targets": row["targets"],
+        "external_id": row["external_id"],
     }
     if row["status"] == DELETED:
         return Change("link", row["id"], brand, control, None, is_deleted=True)

@@ -60,6 +60,7 @@ REASONS: dict[str, Reason] = {
         422, "One identifier at least is needed; of a conversion, a promo code will do."
     ),
     "pii_in_customer_id": Reason(422, "The customer id looks like an e-mail address."),
+    "pii_in_value": Reason(422, "A value that is kept as it is holds an e-mail address."),
     "card_number_refused": Reason(422, "A value looks like a card number; none is ever taken."),
     "test_card_invalid": Reason(422, "The test card needs CVV 100 and an expiry not in the past."),
     "amount_precision": Reason(422, "The amount has more decimals than its currency."),
@@ -68,6 +69,14 @@ REASONS: dict[str, Reason] = {
     "currency_unknown": Reason(422, "Not an ISO 4217 currency code."),
     "time_out_of_range": Reason(422, "The time is over five minutes ahead, or before 2000."),
     "order_id_required": Reason(422, "A sale needs an order id."),
+    "alias_conflict": Reason(422, "Two names of one field carry different values."),
+    "unknown_status": Reason(
+        422, "The status is none that is known; lists such as sale_status may map it."
+    ),
+    "status_rejected": Reason(
+        422, "The report's own status says that it was rejected: it is no conversion."
+    ),
+    "status_ignored": Reason(422, "The report's own lists say that its status is to be ignored."),
     "value_too_long": Reason(422, "A value is longer than the field takes."),
     "too_many_values": Reason(422, "More items or properties than are taken."),
     "invalid_email": Reason(422, "Not an e-mail address."),

@@ -78,6 +78,7 @@ def _configuration_objects() -> None:
         sa.Column("default_country", sa.String(), nullable=True),
         sa.Column("methods", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("aliases", sa.JSON(), nullable=False),
+        sa.Column("alias_presets", sa.JSON(), nullable=False),
         sa.Column("fraud", sa.JSON(), nullable=False),
         sa.Column("utm", sa.JSON(), nullable=False),
         sa.Column("utm_mode", sa.String(), nullable=False),
