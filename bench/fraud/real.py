@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.fraud.events import LEAD, Event, Maker, Visit
 from bench.fraud.world import Background
 
-from headwater.edge.client import prefix
+from headwater.edge.address import place
 from headwater.model.records import Client
 from headwater.ops import evaluate_clicks, evaluate_log
 from headwater.ops.evaluate_bots import BotList
@@ -42,7 +42,8 @@ def access_log(path: Path, bots: BotList) -> Background:
     visits = []
     for asked in people:
         known = network(asked.address, asked.at_ms)
-        client = Client(prefix(asked.address), asked.agent, asked.referrer, known, None)
+        at = place(asked.address)
+        client = Client(at.prefix if at else None, asked.agent, asked.referrer, known, None)
         partner = 1 + zlib.crc32(asked.address.encode()) % _PARTNERS
         link = 1 + zlib.crc32(asked.path.encode("utf-8", "replace"))
         event = maker.click(asked.at_ms, client, (), partner=partner, link=link, sub="log")

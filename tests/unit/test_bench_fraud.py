@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
 
 import pytest
-from bench.fraud import click_log
+from bench.fraud import click_log, cost
 from bench.fraud.attacks import Attack, Stage
 from bench.fraud.conversion_attacks import ATTACKS
 from bench.fraud.events import BEGIN_MS, INJECTED
@@ -171,3 +172,14 @@ def test_the_page_tells_every_attack_and_what_gets_through() -> None:
     assert "Known to get through" in text
     assert "50.00%" in text
     assert result.told()["attacks"][0]["detected"]["value"] == 0.9
+
+
+def test_a_flood_is_scored_again_in_steps_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    cost.flood(1500)
+    # The first 256 with the click that shows it.
+    assert re.search(r"^scored again +1244, in 100 ticks$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_cost_of_a_click_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    cost.each_click(300)
+    assert re.search(r"^scoring adds +\S+ us$", capsys.readouterr().out, re.MULTILINE)

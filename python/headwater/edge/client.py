@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,12 @@ from headwater.edge.network import Networks
 from headwater.edge.text import cut
 from headwater.model.records import Client, Request
 
-_BOTS = ("bot", "crawl", "spider", "slurp", "preview", "curl/", "wget/", "python", "headless")
+_WORD = re.compile(r"[a-z]+")
+# What the names of programs that say what they are end with, and words that they have in them.
+_ENDINGS = ("bot", "bots", "crawler", "spider")
+_PARTS = frozenset(("curl", "wget", "python", "slurp", "preview", "headless", "headlesschrome"))
+# Makers of telephones and names of people: the engine's words (fraud/agents/words.rs).
+_NO_BOTS = frozenset(("cubot", "talbot", "abbot", "turbot", "cabot", "ilbot"))
 _MOBILE = ("mobile", "android", "iphone", "ipad")
 
 
@@ -57,11 +63,16 @@ class TrustedProxies:
 
 
 def agent_class(user_agent: str | None) -> str | None:
-    """The one word that is kept of a user agent when consent is denied."""
+    """The one word that is kept of a user agent when consent is denied.
+
+    `bot` only where a whole word says so: a click of that class is filtered, and telephones are
+    called Cubot.
+    """
     if not user_agent:
         return None
     lower = user_agent[: limits.USER_AGENT_BYTES_MAX].lower()
-    if any(mark in lower for mark in _BOTS):
+    words = set(_WORD.findall(lower)) - _NO_BOTS
+    if not words.isdisjoint(_PARTS) or any(word.endswith(_ENDINGS) for word in words):
         return "bot"
     return "mobile" if any(mark in lower for mark in _MOBILE) else "desktop"
 

@@ -133,7 +133,11 @@ pub const FRAUD_FINDINGS_MAX: usize = 2_000_000;
 /// Counters of one day that are compared once more when it is over; of further ones the last
 /// comparison stands.
 pub const FRAUD_CLOSING_MAX: usize = 65_536;
-/// Clicks that are scored again in one event; the rest wait for the next.
+/// Versions of the address lists that decisions name; of more the oldest is forgotten, and what is
+/// decided again that was looked up in it names none. A year of daily ones.
+pub const FRAUD_LISTS_MAX: usize = 366;
+/// Clicks that are scored again in one event for what other clicks say of them, and as many for
+/// what is known of their source; the rest wait for the next.
 pub const FRAUD_RESCORED_MAX: usize = 256;
 /// Stretches of clicks that wait to be scored again; of more the oldest keep their scores.
 pub const FRAUD_WORK_MAX: usize = 65_536;
@@ -154,11 +158,14 @@ pub const SOURCES_MAX: usize = 65_536;
 /// Sources of one partner in one program, so that a partner with a sub id of its own for each click
 /// takes nobody's place. The one whose last click is the oldest is let go.
 pub const SOURCE_SUBS_MAX: usize = 256;
-/// Newest clicks of a source that are scored again when what is known of it changes; the others
-/// keep their scores.
-pub const SOURCE_RECENT_MAX: usize = 256;
-/// How much older than the newest of them such a click may be.
-pub const SOURCE_RECENT_AGE_MAX_MS: u64 = 7 * DAY_MS;
+/// Clicks of all sources of one brand that are scored again when what is known of their source
+/// changes, 24 bytes each; of more the oldest keep their scores.
+pub const SOURCE_CLICKS_MAX: usize = 4_000_000;
+/// How long after it was taken in a click is one of them: a flood is known by what became of days.
+pub const SOURCE_CLICK_AGE_MAX_MS: u64 = 7 * DAY_MS;
+/// Sources, partners and programs that are looked at in one event for whether their sources are
+/// to be judged though nothing has touched them; the rest wait for the next.
+pub const SOURCES_JUDGED_MAX: usize = 64;
 /// Sets of conversions of one brand that have something in common, of some days. The oldest is let
 /// go; what comes later is not compared with it.
 pub const REPEATS_MAX: usize = 1_000_000;
@@ -250,6 +257,8 @@ pub struct Limits {
     pub fraud_tallies_max: usize,
     /// See [`FRAUD_FINDINGS_MAX`].
     pub fraud_findings_max: usize,
+    /// See [`SOURCE_CLICKS_MAX`].
+    pub source_clicks_max: usize,
 }
 
 impl Default for Limits {
@@ -268,6 +277,7 @@ impl Default for Limits {
             fraud_pending_max: FRAUD_PENDING_MAX,
             fraud_tallies_max: FRAUD_TALLIES_MAX,
             fraud_findings_max: FRAUD_FINDINGS_MAX,
+            source_clicks_max: SOURCE_CLICKS_MAX,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::rules::{Rules, TouchClass};
 use super::{explain, Credit, Decision, Pass, Reason};
 use crate::fraud::conversion::{self, Credited, Subject};
 use crate::fraud::facts::{Basis, Counting};
-use crate::fraud::score::{combine, encode};
+use crate::fraud::score::{combine, encode, own_verdict};
 use crate::fraud::sources::SourceKey;
 use crate::fraud::{self, Counted, Findings, Ruleset, Scored};
 use crate::identity::graph::{Moment, Resolution};
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
             config_revision,
         );
         let (findings, ruleset, scored) = self.score(conversion_id);
-        let basis = self.basis(scored.verdict);
+        let basis = self.basis(own_verdict(&findings, &scored, &ruleset), &ruleset);
         let is_by_servers = !self.credits.is_empty() && self.pass.reports == Trust::Server;
         let is_rejected = !self.credits.is_empty() && scored.verdict >= fraud::Verdict::Reject;
         if is_rejected {
@@ -110,7 +110,9 @@ impl<'a> Case<'a> {
         }
         let reason = self.credits.is_empty().then(|| self.reason());
         let explain = explain::encode(&self, wider, conversion_id, &config_hash);
-        let fraud = encode(&scored, &findings, &ruleset, None, None);
+        let lists = self.brand.fraud.lists_name(self.order.facts(self.pass.reports).lists);
+        let bots = self.brand.shared.bots.version();
+        let fraud = encode(&scored, &findings, &ruleset, bots, lists);
         let credits = self.credits;
         Decision {
             credits,
@@ -166,7 +168,7 @@ impl<'a> Case<'a> {
     }
 
     /// What the decision rests on, for evidence that comes later.
-    fn basis(&self, verdict: fraud::Verdict) -> Basis {
+    fn basis(&self, own: fraud::Verdict, ruleset: &Ruleset) -> Basis {
         let credited = self.credited();
         let main = conversion::main_of(&credited);
         let rests = |c: &&Candidate| {
@@ -176,19 +178,26 @@ impl<'a> Case<'a> {
         let mut clicks: Vec<Id> = rests_on.take(CREDITS_MAX).collect();
         clicks.sort_unstable();
         clicks.dedup();
-        let counts = self.order.flags & flags::TEST == 0 && verdict < fraud::Verdict::Reject;
+        let is_test = self.order.flags & flags::TEST != 0;
+        // What a person has yet to look at must not become what others are measured by.
+        let counts = !is_test && own == fraud::Verdict::Accept;
         Basis {
             partner: main.map(|credit| credit.partner),
             clicks,
-            counting: main.filter(|_| counts).and_then(|credit| self.counting(credit)),
+            counting: main.filter(|_| counts).and_then(|credit| self.counting(credit, ruleset)),
         }
     }
 
-    /// As what it is counted for the source of its click; a coupon has none.
-    fn counting(&self, credit: &Credited) -> Option<Counting> {
+    /// As what it is counted for the source of its click, if nothing speaks against that but its
+    /// source; a coupon has none.
+    fn counting(&self, credit: &Credited, ruleset: &Ruleset) -> Option<Counting> {
         let is_click = credit.class != TouchClass::ExclusiveCoupon;
         let click = self.brand.click(&credit.click_id.filter(|_| is_click)?)?;
-        (click.counted != Counted::Test).then(|| Counting {
+        let mut found = Findings::new(ruleset);
+        found.list = self.brand.fraud.scores.of(&click.id).unwrap_or_default().to_vec();
+        let own = own_verdict(&found, &combine(&found, ruleset), ruleset);
+        let counts = own == fraud::Verdict::Accept && click.counted != Counted::Test;
+        counts.then(|| Counting {
             source: SourceKey::of(&click),
             touch_ms: click.touch_ms,
             after_ms: self.order.occurred_ms.checked_sub(click.touch_ms),

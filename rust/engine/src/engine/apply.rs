@@ -26,6 +26,8 @@ pub(super) struct Step<'a> {
     pub(super) shared: &'a Shared,
     pub(super) chain: &'a mut Chain,
     pub(super) outcomes: &'a mut Outcomes,
+    /// Identifiers, links and touches that were looked at, about, for clicks scored again.
+    pub(super) work: usize,
 }
 
 impl Step<'_> {

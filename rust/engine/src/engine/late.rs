@@ -46,7 +46,7 @@ impl Step<'_> {
     /// Young orders reached from identifiers, over servers' links first: what browsers link must
     /// not fill the walk before it comes to them.
     pub(super) fn concerned(
-        &self,
+        &mut self,
         seen: &[Identifier],
         except: Option<Id>,
         at: Context<'_>,
@@ -62,6 +62,7 @@ impl Step<'_> {
             let mut walk = Walk::default();
             let met = starts.iter().copied().zip(rows.iter().copied());
             self.brand.graph.walk(met, moment, &rules, &mut walk);
+            self.work += 1 + 4 * walk.met().count();
             // Orders that servers name first: guesses must not fill the places of real ones.
             let waiting = &self.brand.waiting;
             let named_by = if trust == Trust::Server { &TRUSTS[..1] } else { &TRUSTS[..] };

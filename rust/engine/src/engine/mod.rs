@@ -362,7 +362,8 @@ impl Engine {
                 let at = Context { accept_ms, occurred_ms: accept_ms, producer, bytes };
                 let (limits, shared) = (&self.options.limits, &*self.shared);
                 let record = Record { brand: *number, ..record.clone() };
-                let mut step = apply::Step { brand, now_ms, limits, shared, chain, outcomes };
+                let mut step =
+                    apply::Step { brand, now_ms, limits, shared, chain, outcomes, work: 0 };
                 step.score_again(&record, at);
                 step.settle_sources(&record, at);
             }
@@ -384,7 +385,7 @@ impl Engine {
         let brand = self.brands.entry(record.brand).or_insert_with(new);
         brand.sweep(now_ms, &self.options.limits);
         let (limits, shared) = (&self.options.limits, &*self.shared);
-        let mut step = apply::Step { brand, now_ms, limits, shared, chain, outcomes };
+        let mut step = apply::Step { brand, now_ms, limits, shared, chain, outcomes, work: 0 };
         step.apply(record, context);
     }
 

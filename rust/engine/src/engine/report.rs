@@ -51,9 +51,11 @@ impl Step<'_> {
         let still_holds = self.still_holds(record.trust, report);
         let seen = self.observe(record, report.flags, seen_with(report), at);
         let repeats = self.brand.repeats_of(&report.conversion_id);
+        let lists = report.client.network.and_then(|network| network.lists);
+        let content = Content::of(report, record.source, self.brand.fraud.lists_number(lists));
         let effect = match self.brand.orders.get_mut(&report.conversion_id) {
             None => {
-                self.create(record, report, was_known, at);
+                self.create(record, report, content, was_known, at);
                 Effect::Created
             }
             Some(order) => {
@@ -65,7 +67,7 @@ impl Step<'_> {
                     order.config_revision = revision;
                 }
                 let flags = order.flags;
-                let (effect, is_changed) = take_in(order, record, report);
+                let (effect, is_changed) = take_in(order, record, report, content);
                 let can_move = record.trust == Trust::Server || !order.is_by_servers;
                 let may_move = is_changed && (can_move || order.flags != flags);
                 let turns = self.brand.note_repeats(&report.conversion_id, &repeats);
@@ -86,6 +88,7 @@ impl Step<'_> {
         &mut self,
         record: &Record<'_>,
         report: &Conversion<'_>,
+        content: Content,
         was_known: bool,
         at: Context<'_>,
     ) {
@@ -106,7 +109,7 @@ impl Step<'_> {
             decision: [0; 16],
             basis: Basis::default(),
         };
-        *order.content(record.trust) = Some(Content::of(report, record.source));
+        *order.content(record.trust) = Some(content);
         if report.flags & flags::CONSENT_DENIED == 0 {
             order.add_identifiers(record.trust, report.identifiers.iter());
         }
@@ -261,8 +264,12 @@ impl Step<'_> {
 
 /// Takes a further report of an order in; returns its effect, and whether the decision must be
 /// looked at again. A conflicting report changes nothing.
-fn take_in(order: &mut Order, record: &Record<'_>, report: &Conversion<'_>) -> (Effect, bool) {
-    let later = Content::of(report, record.source);
+fn take_in(
+    order: &mut Order,
+    record: &Record<'_>,
+    report: &Conversion<'_>,
+    later: Content,
+) -> (Effect, bool) {
     let names_click = later.click_id.is_some();
     let (effect, adds_content) = match order.content(record.trust) {
         Some(first) if first.contradicts(&later) => return (Effect::Conflict, false),

@@ -10,7 +10,7 @@ use crate::fraud::conversion::{severity, NO_PARTNER};
 use crate::fraud::repeats::Turn;
 use crate::fraud::Ruleset;
 use crate::identity::{Identifier, IdentifierType};
-use crate::limits::{REVISITED_ORDERS_MAX, REVISITED_WORK_MAX};
+use crate::limits::{FRAUD_RESCORED_MAX, REVISITED_ORDERS_MAX, REVISITED_WORK_MAX};
 use crate::record::Record;
 use crate::Id;
 
@@ -19,20 +19,25 @@ impl Step<'_> {
     /// changes: young ones that it may concern, and those of the last month whose decision rests
     /// on it. Of these only such as would still be decided as they were: what has been erased or
     /// has expired since must not take their credit away.
-    pub(super) fn resting_on(&self, click_id: &Id, at: Context<'_>) -> Vec<Id> {
+    pub(super) fn resting_on(&mut self, click_id: &Id, at: Context<'_>) -> Vec<Id> {
         let resting = self.brand.resting.on(click_id, self.now_ms).take(REVISITED_ORDERS_MAX);
         let mut orders: BTreeSet<Id> = resting.collect();
         let own = Identifier { kind: IdentifierType::Click, digest: *click_id };
         let mut keys = vec![own];
         keys.extend(self.brand.owner_of(click_id));
         orders.extend(self.concerned(&keys, None, at));
+        let mut work = 0;
         let holds = |conversion_id: &Id| {
-            self.brand.orders.get(conversion_id).is_some_and(|order| {
+            let order = self.brand.orders.get(conversion_id).filter(|_| work < REVISITED_WORK_MAX);
+            order.is_some_and(|order| {
                 let decision = decide(self.brand, *conversion_id, order);
+                work += decision.work;
                 super::report::fingerprint(order, &decision) == order.decision
             })
         };
-        orders.into_iter().filter(holds).collect()
+        let orders = orders.into_iter().filter(holds).collect();
+        self.work += work;
+        orders
     }
 
     /// Decides orders again, up to a bound of work.
@@ -40,10 +45,11 @@ impl Step<'_> {
         let mut work = 0;
         for conversion_id in orders {
             if work >= REVISITED_WORK_MAX {
-                return;
+                break;
             }
             work += self.revise(*conversion_id, record, None);
         }
+        self.work += work;
     }
 
     /// Decides those orders again that another one has something in common with, where that is
@@ -68,18 +74,30 @@ impl Step<'_> {
         self.revise_each(&orders, record);
     }
 
-    /// Scores the newest clicks of those sources again that are now known for something else, by
-    /// what the event has added. To be called last: what follows from it waits for the next event
-    /// of the source.
+    /// Judges sources anew, and scores the clicks of those again that are now known for something
+    /// else, both up to a bound. To be called last: what follows from it waits for the next event
+    /// of the source, or the next round.
     pub(super) fn settle_sources(&mut self, record: &Record<'_>, at: Context<'_>) {
-        for source in self.brand.fraud.sources.take_touched() {
+        let mut sources = self.brand.fraud.sources.take_touched();
+        sources.extend(self.brand.fraud.sources.next_round(self.now_ms));
+        for source in sources {
             let revision = self.brand.controls.revision;
             let rules = self.brand.ruleset(source.program, source.partner, revision);
-            let Some(signal) = self.brand.fraud.sources.turned(source, &rules) else { continue };
-            for click_id in self.brand.fraud.sources.recent(source) {
-                self.rescore(&click_id, signal.line().code, record, at);
+            let sources = &mut self.brand.fraud.sources;
+            if let Some(signal) = sources.turn(source, &rules) {
+                sources.sweep_source(source, signal, record.event_id);
             }
         }
+        self.work = 0;
+        for _ in 0..FRAUD_RESCORED_MAX {
+            if self.work >= REVISITED_WORK_MAX || !self.brand.fraud.sources.is_sweeping() {
+                break;
+            }
+            if let Some(due) = self.brand.fraud.sources.next_swept(self.now_ms) {
+                self.rescore(&due, record, at);
+            }
+        }
+        self.brand.fraud.sources.pass_turn();
         self.brand.fraud.sources.take_touched();
     }
 }

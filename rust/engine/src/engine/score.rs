@@ -5,7 +5,7 @@ use super::Context;
 use crate::fraud::click::{has_effect, Circumstances, Question};
 use crate::fraud::rules::Ruleset;
 use crate::fraud::score::{self, Findings, Scored};
-use crate::fraud::sources::SourceKey;
+use crate::fraud::sources::{Said, SourceKey};
 use crate::fraud::state::fifo::NONE;
 use crate::fraud::state::intake::Intake;
 use crate::fraud::state::pending::{
@@ -54,8 +54,13 @@ impl Step<'_> {
             Some(place) => self.circumstances(record, click, place, &rules, &mut findings, at),
             None => (apart(click, &rules), NONE),
         };
+        let said = Said {
+            not_evaluated: findings.not_evaluated,
+            leaning: u16::try_from(findings.leaning).unwrap_or(u16::MAX),
+            lists: self.brand.fraud.lists_number(lists),
+        };
         let source = SourceKey::of(live);
-        self.brand.fraud.sources.add_findings(source, &rules, &mut findings);
+        self.brand.fraud.sources.known(source, &rules).add_to(&rules, &mut findings);
         let is_test = click.flags & flags::TEST != 0;
         let counted = if is_test { Counted::Test } else { circumstances.counted() };
         let is_unique = circumstances.is_unique && !is_test;
@@ -68,8 +73,13 @@ impl Step<'_> {
                 self.brand.fraud.scores.note(live.id, noted, self.limits.fraud_findings_max);
             }
         }
-        if counts(standing) {
-            self.brand.fraud.sources.note_click(source, live.id, live.touch_ms);
+        if let Some(place) = place {
+            if counts(standing, score::own_verdict(&findings, &scored, &rules)) {
+                self.brand.clicks.set_in_source(place, true);
+                self.brand.fraud.sources.note_click(source, live.touch_ms);
+            }
+            let clicks_max = self.limits.source_clicks_max;
+            self.brand.fraud.sources.add_click(source, place, said, self.now_ms, clicks_max);
         }
         let version = self.shared.bots.version();
         let fraud = score::encode(&scored, &findings, &rules, version, lists);
@@ -224,10 +234,9 @@ impl Step<'_> {
     }
 }
 
-/// Whether a click counts for its source.
-pub(super) fn counts(standing: Standing) -> bool {
-    standing.counted == Counted::Counted
-        && matches!(standing.verdict, Verdict::Accept | Verdict::Review)
+/// Whether a click counts for its source, given its verdict but for what that is known for.
+pub(super) fn counts(standing: Standing, own: Verdict) -> bool {
+    standing.counted == Counted::Counted && matches!(own, Verdict::Accept | Verdict::Review)
 }
 
 /// How a click is counted that is apart from all others: a test, or no click at all.

@@ -7,13 +7,16 @@ use super::Context;
 use crate::fraud::click::is_stateful;
 use crate::fraud::rules::Ruleset;
 use crate::fraud::score::{self, Findings, Scored};
-use crate::fraud::sources::SourceKey;
+use crate::fraud::signals::Stage;
+use crate::fraud::sources::{Due, Said, SourceKey};
 use crate::fraud::state::fifo::NONE;
 use crate::fraud::state::pending::{facts, Pending, Work};
 use crate::fraud::state::{client_of, Noted};
 use crate::fraud::{Counted, Finding, Signal};
 use crate::identity::IdentifierType;
-use crate::limits::{FRAUD_CLAIM_AGE_MAX_MS, FRAUD_RESCORED_MAX, SWEEP_ROWS_MAX};
+use crate::limits::{
+    FRAUD_CLAIM_AGE_MAX_MS, FRAUD_RESCORED_MAX, REVISITED_WORK_MAX, SWEEP_ROWS_MAX,
+};
 use crate::record::{flags, PageView, Record};
 use crate::state::clicks::{self, Standing};
 use crate::Id;
@@ -28,7 +31,7 @@ struct Again<'a> {
     is: Standing,
     findings: Findings,
     rules: &'a Ruleset,
-    lists: Option<String>,
+    said: Said,
     cause: &'a str,
     cause_id: Id,
 }
@@ -48,11 +51,12 @@ impl Step<'_> {
             };
             brand.fraud.close(key, rules_of);
         }
+        self.work = 0;
         let mut left = FRAUD_RESCORED_MAX;
-        while left > 0 {
+        while left > 0 && self.work < REVISITED_WORK_MAX {
             let Some(mut work) = self.brand.fraud.work.pop() else { return };
             while let Some(click) = self.brand.fraud.pending.get(work.at).copied() {
-                if left == 0 {
+                if left == 0 || self.work >= REVISITED_WORK_MAX {
                     self.brand.fraud.ask(work);
                     break;
                 }
@@ -95,12 +99,12 @@ impl Step<'_> {
         };
         let rules = self.brand.ruleset(program, partner, self.brand.controls.revision);
         let noted = self.brand.fraud.scores.noted(&click.id).cloned().unwrap_or_default();
-        let mut findings = Findings::new(&rules);
-        findings.not_evaluated = click.not_evaluated;
-        findings.lean(u32::from(click.leaning));
+        let Pending { not_evaluated, leaning, lists, .. } = *click;
+        let said = Said { not_evaluated, leaning, lists };
+        let mut findings = said.findings(&rules);
         let is_own = |finding: &Finding| match finding.signal {
             Signal::Honeypot => click.is(facts::HONEYPOT),
-            signal => !is_stateful(signal),
+            signal => !is_stateful(signal) && signal.line().stage != Stage::Source,
         };
         for finding in noted.findings.iter().filter(|finding| is_own(finding)) {
             findings.add(finding.signal, finding.severity, finding.observed, finding.threshold);
@@ -116,11 +120,11 @@ impl Step<'_> {
             counted: circumstances.counted(),
             is_unique: circumstances.is_unique,
         };
-        let lists = self.brand.fraud.lists_name(click.lists).map(str::to_owned);
+        self.add_source(place, &rules, &mut findings);
         let click_id = click.id;
         let rules = &*rules;
         let again =
-            Again { click_id, place, pending, was, is, findings, rules, lists, cause, cause_id };
+            Again { click_id, place, pending, was, is, findings, rules, said, cause, cause_id };
         self.decide_again(again, &noted, record, at);
     }
 
@@ -139,6 +143,8 @@ impl Step<'_> {
         if is_same && is_alike(&findings.list, &noted.findings) {
             return;
         }
+        let counts = counts(is, score::own_verdict(findings, &scored, rules));
+        self.count_again(place, again.said, counts);
         let orders = self.resting_on(&click_id, at);
         let revision = noted.revision.saturating_add(u16::from(!is_same));
         let row = again.pending;
@@ -150,17 +156,26 @@ impl Step<'_> {
             self.revise_each(&orders, record);
             return;
         }
-        if let Some(click) = self.brand.clicks.at(place) {
-            let source = SourceKey::of(&click);
-            let sources = &mut self.brand.fraud.sources;
-            match (counts(was), counts(is)) {
-                (false, true) => sources.note_click(source, click_id, click.touch_ms),
-                (true, false) => sources.drop_click(source, click_id, click.touch_ms),
-                _ => {}
-            }
-        }
         self.revised_row(&again, is, &scored, revision, record);
         self.revise_each(&orders, record);
+    }
+
+    /// Counts a click for its source, or no longer.
+    fn count_again(&mut self, place: u32, said: Said, is_in: bool) {
+        let Some(click) = self.brand.clicks.at(place) else { return };
+        let was_in = self.brand.clicks.row(place).is_some_and(clicks::ClickRow::is_in_source);
+        if is_in == was_in {
+            return;
+        }
+        self.brand.clicks.set_in_source(place, is_in);
+        let (source, sources) = (SourceKey::of(&click), &mut self.brand.fraud.sources);
+        if is_in {
+            sources.note_click(source, click.touch_ms);
+            let clicks_max = self.limits.source_clicks_max;
+            sources.add_click(source, place, said, self.now_ms, clicks_max);
+        } else {
+            sources.drop_click(source, click.touch_ms);
+        }
     }
 
     fn revised_row(
@@ -172,8 +187,9 @@ impl Step<'_> {
         record: &Record<'_>,
     ) {
         let version = self.shared.bots.version();
-        let Again { was, findings, rules, lists, .. } = again;
-        let fraud = score::encode(scored, findings, rules, version, lists.as_deref());
+        let Again { was, findings, rules, said, .. } = again;
+        let lists = self.brand.fraud.lists_name(said.lists);
+        let fraud = score::encode(scored, findings, rules, version, lists);
         let cause = match (was.counted, is.counted) {
             (Counted::Prefetch, Counted::Counted | Counted::Duplicate) => "prefetch_promoted",
             (one, other) if one != other => "duplicate",
@@ -216,26 +232,19 @@ impl Step<'_> {
             return;
         }
         let is = Standing { counted: Counted::Counted, ..was };
-        self.decide_noted(place, &noted, is, None, cause, record, at);
+        self.decide_noted(place, &noted, is, Said::default(), cause, record, at);
     }
 
     /// Has what is known of a click's source count anew.
-    pub(super) fn rescore(
-        &mut self,
-        click_id: &Id,
-        cause: &'static str,
-        record: &Record<'_>,
-        at: Context<'_>,
-    ) {
-        let Some(place) = self.brand.clicks.find(click_id) else { return };
-        let Some(is) = self.brand.clicks.row(place).map(clicks::ClickRow::standing) else { return };
-        let Some(source) = self.brand.clicks.at(place).map(|click| SourceKey::of(&click)) else {
-            return;
-        };
-        let noted = self.brand.fraud.scores.noted(click_id).cloned();
+    pub(super) fn rescore(&mut self, due: &Due, record: &Record<'_>, at: Context<'_>) {
+        // Another click may be in the row by now.
+        let click = self.brand.clicks.at(due.click);
+        let Some(click) = click.filter(|click| SourceKey::of(click) == due.source) else { return };
+        let noted = self.brand.fraud.scores.noted(&click.id).cloned();
         let noted = noted.unwrap_or(Noted { row: NONE, ..Noted::default() });
-        let cause = (cause, record.event_id);
-        self.decide_noted(place, &noted, is, Some(source), cause, record, at);
+        let cause = (due.signal.map_or("", |signal| signal.line().code), due.event_id);
+        let is = click_standing(&click);
+        self.decide_noted(due.click, &noted, is, due.said, cause, record, at);
     }
 
     /// Decides again on what was noted of a click, with what is known of its source now.
@@ -245,7 +254,7 @@ impl Step<'_> {
         place: u32,
         noted: &Noted,
         is: Standing,
-        source: Option<SourceKey>,
+        said: Said,
         (cause, cause_id): (&str, Id),
         record: &Record<'_>,
         at: Context<'_>,
@@ -253,16 +262,12 @@ impl Step<'_> {
         let Some(click) = self.brand.clicks.at(place) else { return };
         let revision = self.brand.controls.revision;
         let rules = self.brand.ruleset(click.program, click.partner, revision);
-        let mut findings = Findings::new(&rules);
-        let is_kept = |finding: &Finding| {
-            source.is_none() || finding.signal.line().stage != crate::fraud::signals::Stage::Source
-        };
-        for finding in noted.findings.iter().filter(|finding| is_kept(finding)) {
+        let mut findings = said.findings(&rules);
+        let is_own = |finding: &&Finding| finding.signal.line().stage != Stage::Source;
+        for finding in noted.findings.iter().filter(is_own) {
             findings.add(finding.signal, finding.severity, finding.observed, finding.threshold);
         }
-        if let Some(source) = source {
-            self.brand.fraud.sources.add_findings(source, &rules, &mut findings);
-        }
+        self.add_source(place, &rules, &mut findings);
         let Standing { verdict, counted, is_unique } = click_standing(&click);
         let again = Again {
             click_id: click.id,
@@ -272,11 +277,19 @@ impl Step<'_> {
             is,
             findings,
             rules: &rules,
-            lists: None,
+            said,
             cause,
             cause_id,
         };
         self.decide_again(again, noted, record, at);
+    }
+
+    /// Adds what is known of a click's source.
+    fn add_source(&mut self, place: u32, rules: &Ruleset, findings: &mut Findings) {
+        if let Some(click) = self.brand.clicks.at(place) {
+            let known = self.brand.fraud.sources.known(SourceKey::of(&click), rules);
+            known.add_to(rules, findings);
+        }
     }
 
     /// Notes a page of the checkout.

@@ -1,6 +1,7 @@
 //! What is kept of a report for scoring, and what a decision leaves behind for later evidence.
 
 use super::sources::SourceKey;
+use super::state::NO_LISTS;
 use crate::identity::digest::plain_digest;
 use crate::record::{flags, Conversion, Trust, SOURCE_POSTBACK};
 use crate::Id;
@@ -9,7 +10,7 @@ use crate::Id;
 const FLAGS: u64 = flags::DISPOSABLE_EMAIL | flags::EMAIL_LOOKED_UP;
 
 /// What one side, server or browser, told of the customer of an order, in its first report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// By which way the report came.
     pub source: u64,
@@ -21,13 +22,29 @@ pub struct Facts {
     pub country: u16,
     /// When the customer began what ended in the conversion, milliseconds.
     pub started_ms: Option<u64>,
+    /// The number of the version of the address lists that the address was looked up in.
+    pub lists: u16,
     /// [`flags::DISPOSABLE_EMAIL`] and [`flags::EMAIL_LOOKED_UP`].
     pub flags: u64,
 }
 
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            source: 0,
+            address: None,
+            network: None,
+            country: 0,
+            started_ms: None,
+            lists: NO_LISTS,
+            flags: 0,
+        }
+    }
+}
+
 impl Facts {
-    /// What a report tells.
-    pub fn of(report: &Conversion<'_>, source: u64) -> Self {
+    /// What a report tells whose address was looked up in a version of the lists.
+    pub fn of(report: &Conversion<'_>, source: u64, lists: u16) -> Self {
         let network = report.client.network.unwrap_or_default();
         Self {
             source,
@@ -35,6 +52,7 @@ impl Facts {
             network: report.client.address_prefix.map(short_digest),
             country: country_code(network.country),
             started_ms: report.started_ms,
+            lists,
             flags: report.flags & FLAGS,
         }
     }
@@ -54,6 +72,7 @@ impl Facts {
             network: self.network.or(other.network),
             country: if self.country == 0 { other.country } else { self.country },
             started_ms: self.started_ms.or(other.started_ms),
+            lists: if self.lists == NO_LISTS { other.lists } else { self.lists },
             flags: if is_silent(self) { other.flags } else { self.flags },
         }
     }

@@ -139,6 +139,12 @@ impl Ruleset {
         &self.hash
     }
 
+    /// The beginning of the digest: enough to tell rules of one partner apart, over time.
+    pub(crate) fn short_hash(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.hash;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The domains of the pages that the partner has declared, if it has.
     pub fn referrers(&self) -> Option<&[String]> {
         self.referrers.as_deref()

@@ -299,6 +299,17 @@ fn largest_remainder(score: u8, parts: &[u64]) -> Vec<u8> {
     points.into_iter().map(|one| u8::try_from(one).unwrap_or(SCORE_MAX)).collect()
 }
 
+/// The verdict but for what the source of the click is known for. What feeds back into that is
+/// decided by it: no source is judged by what it was judged to be.
+pub fn own_verdict(findings: &Findings, scored: &Scored, rules: &Ruleset) -> Verdict {
+    let is_own = |finding: &&Finding| finding.signal.line().stage != Stage::Source;
+    let own: Vec<Finding> = findings.list.iter().filter(is_own).copied().collect();
+    if own.len() == findings.list.len() {
+        return scored.verdict;
+    }
+    combine(&Findings { list: own, ..Findings::new(rules) }, rules).verdict
+}
+
 /// What stands of a score in the outcomes: `[config_hash, bots_version, lists, not_evaluated,
 /// codes]`, each code `[number, is_inherited, mode, weight, severity, points, observed,
 /// threshold]`.

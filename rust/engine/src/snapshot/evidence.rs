@@ -1,91 +1,46 @@
 //! The parts of a brand's section that hold sources and sets of conversions.
 
-use super::bytes::{Input, Output, Rising};
+use super::bytes::{Input, Output};
+use super::fraud::{read_fifo, read_u32, write_fifo};
+use super::rows::{read_arena, read_index, write_arena, write_index};
 use super::section::{read_due, read_list, write_due};
 use crate::error::Error;
 use crate::fraud::facts::{Basis, Counting, Facts};
 use crate::fraud::repeats::{Entry, Repeat};
-use crate::fraud::sources::tally::{Epoch, Pair};
-use crate::fraud::sources::{Level, Part, Source, SourceKey, Tally};
+use crate::fraud::sources::{Level, Part, SourceKey, SourceStore};
+use crate::state::chunks::Row;
 use crate::state::cow::CowMap;
 use crate::state::due::Due;
 use crate::Id;
 
 const DAMAGED: Error = Error::Snapshot("damaged");
 
-pub(super) fn write_sources(out: &mut Output, sources: &CowMap<Level, Source>) {
-    let entries = sources.sorted();
-    out.count(entries.len());
-    for (level, source) in entries {
-        out.u64(level.program);
-        out.u64(level.partner);
-        out.u64(u64::from(level.sub));
-        write_tally(out, &source.tally);
-        out.count(source.recent.len());
-        for (touch_ms, click_id) in &source.recent {
-            out.u64(*touch_ms);
-            out.raw(click_id);
-        }
-        out.u64(u64::from(source.judged));
-        out.u64(u64::from(source.judged_at.0));
-    }
+pub(super) fn write_sources(out: &mut Output, sources: &SourceStore) {
+    write_index(out, &sources.index);
+    write_arena(out, &sources.rows);
+    write_fifo(out, &sources.clicks);
+    write_fifo(out, &sources.swept);
+    let (engine, brand) = sources.round;
+    out.u64(u64::from(engine.0));
+    out.u64(u64::from(brand.0));
+    out.optional(sources.judged_to, |out, (part, level)| {
+        out.u64(u64::from(part.0));
+        level.write(&mut out.bytes);
+    });
 }
 
-pub(super) fn read_sources(input: &mut Input<'_>) -> Result<CowMap<Level, Source>, Error> {
-    let (mut sources, mut levels) = (CowMap::default(), Rising::new());
-    for _ in 0..input.count()? {
-        let (program, partner, sub) = (input.u64()?, input.u64()?, read_u32(input)?);
-        let level = levels.next(Level { program, partner, sub })?;
-        let tally = read_tally(input)?;
-        let recent: Vec<(u64, Id)> = read_list(input, |input| Ok((input.u64()?, input.array()?)))?;
-        if !recent.is_sorted_by(|a, b| a < b) {
-            return Err(DAMAGED);
-        }
-        let (judged, judged_at) = (read_u32(input)?, Part(read_u32(input)?));
-        sources.insert(level, Source { tally, recent: recent.into(), judged, judged_at });
-    }
-    Ok(sources)
-}
-
-fn read_u32(input: &mut Input<'_>) -> Result<u32, Error> {
-    u32::try_from(input.u64()?).map_err(|_| DAMAGED)
-}
-
-fn write_pair(out: &mut Output, pair: &Pair) {
-    out.u64(pair.clicks);
-    out.u64(pair.conversions);
-}
-
-fn read_pair(input: &mut Input<'_>) -> Result<Pair, Error> {
-    Ok(Pair { clicks: input.u64()?, conversions: input.u64()? })
-}
-
-fn write_tally(out: &mut Output, tally: &Tally) {
-    out.u64(u64::from(tally.newest.0));
-    for pair in &tally.young {
-        write_pair(out, pair);
-    }
-    for epoch in &tally.epochs {
-        write_pair(out, &epoch.settled);
-        for count in epoch.timing.iter().chain([&epoch.over_hour]) {
-            out.raw(&count.to_le_bytes());
-        }
-    }
-}
-
-fn read_tally(input: &mut Input<'_>) -> Result<Tally, Error> {
-    let mut tally = Tally { newest: Part(read_u32(input)?), ..Tally::default() };
-    for pair in &mut tally.young {
-        *pair = read_pair(input)?;
-    }
-    for epoch in &mut tally.epochs {
-        let Epoch { settled, timing, over_hour } = epoch;
-        *settled = read_pair(input)?;
-        for count in timing.iter_mut().chain([over_hour]) {
-            *count = u32::from_le_bytes(input.array()?);
-        }
-    }
-    Ok(tally)
+pub(super) fn read_sources(input: &mut Input<'_>) -> Result<SourceStore, Error> {
+    Ok(SourceStore {
+        index: read_index(input)?,
+        rows: read_arena(input)?,
+        clicks: read_fifo(input)?,
+        swept: read_fifo(input)?,
+        round: (Part(read_u32(input)?), Part(read_u32(input)?)),
+        judged_to: input.optional(|input| {
+            let part = Part(read_u32(input)?);
+            Ok((part, Level::read(input.take(Level::BYTES)?).ok_or(DAMAGED)?))
+        })?,
+    })
 }
 
 pub(super) fn write_repeats(out: &mut Output, repeats: &CowMap<Id, Due<Repeat>>) {
@@ -117,6 +72,7 @@ pub(super) fn write_facts(out: &mut Output, facts: &Facts) {
     out.optional(facts.network, Output::u64);
     out.u16(facts.country);
     out.optional(facts.started_ms, Output::u64);
+    out.u16(facts.lists);
     out.u64(facts.flags);
 }
 
@@ -127,6 +83,7 @@ pub(super) fn read_facts(input: &mut Input<'_>) -> Result<Facts, Error> {
         network: input.optional(Input::u64)?,
         country: input.u16()?,
         started_ms: input.optional(Input::u64)?,
+        lists: input.u16()?,
         flags: input.u64()?,
     })
 }

@@ -34,7 +34,7 @@ pub(super) fn write_fraud(out: &mut Output, fraud: &Fraud) {
     for name in &fraud.lists {
         out.str(name);
     }
-    out.u8(fraud.lists_next);
+    out.u16(fraud.lists_first);
     for number in [fraud.tainted_day, fraud.checkout_ms, fraud.prefetch_ms] {
         out.u64(number);
     }
@@ -64,7 +64,7 @@ pub(super) fn read_fraud(input: &mut Input<'_>) -> Result<Fraud, Error> {
         work,
         closing,
         lists,
-        lists_next: input.u8()?,
+        lists_first: input.u16()?,
         tainted_day: input.u64()?,
         checkout_ms: input.u64()?,
         prefetch_ms: input.u64()?,
@@ -72,16 +72,16 @@ pub(super) fn read_fraud(input: &mut Input<'_>) -> Result<Fraud, Error> {
     })
 }
 
-fn read_u32(input: &mut Input<'_>) -> Result<u32, Error> {
+pub(super) fn read_u32(input: &mut Input<'_>) -> Result<u32, Error> {
     u32::try_from(input.u64()?).map_err(|_| DAMAGED)
 }
 
-fn write_fifo<T: Row>(out: &mut Output, fifo: &Fifo<T>) {
+pub(super) fn write_fifo<T: Row>(out: &mut Output, fifo: &Fifo<T>) {
     out.u64(u64::from(fifo.first()));
     out.section(|out| fifo.write(&mut out.bytes));
 }
 
-fn read_fifo<T: Row>(input: &mut Input<'_>) -> Result<Fifo<T>, Error> {
+pub(super) fn read_fifo<T: Row>(input: &mut Input<'_>) -> Result<Fifo<T>, Error> {
     let first = read_u32(input)?;
     let count = input.count()?;
     Fifo::read(first, input.take(count)?)

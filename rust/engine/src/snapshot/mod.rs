@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::engine::{Digest, Position};
 use crate::error::Error;
 use crate::fraud::repeats::{Repeat, Repeats};
-use crate::fraud::sources::{Level, Source, Sources};
+use crate::fraud::sources::{SourceStore, Sources};
 use crate::fraud::state::Fraud;
 use crate::fraud::Shared;
 use crate::identity::graph::{Graph, Store};
@@ -43,7 +43,7 @@ use bytes::{Input, Output, Rising};
 
 const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
 /// The version this build writes and reads.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 const CHECKSUM_BYTES: usize = 4;
 
 /// What a snapshot holds of one brand, shared with the engine until it changes.
@@ -56,7 +56,7 @@ pub struct BrandView {
     recent: Recent,
     graph: Store,
     fraud: Fraud,
-    sources: CowMap<Level, Source>,
+    sources: SourceStore,
     repeats: CowMap<Id, Due<Repeat>>,
 }
 
@@ -70,7 +70,7 @@ impl From<&Brand> for BrandView {
             recent: brand.recent.clone(),
             graph: brand.graph.store().clone(),
             fraud: brand.fraud.of_clicks(),
-            sources: brand.fraud.sources.entries().clone(),
+            sources: brand.fraud.sources.store().clone(),
             repeats: brand.fraud.repeats.entries().clone(),
         }
     }
@@ -82,7 +82,7 @@ impl BrandView {
         let waiting = Waiting::of_orders(orders.clone(), now_ms);
         let resting = Resting::of_orders(orders, now_ms);
         let fraud = Fraud {
-            sources: Sources::from_entries(self.sources),
+            sources: Sources::from_store(self.sources),
             repeats: Repeats::from_entries(self.repeats),
             ..self.fraud
         };

@@ -90,12 +90,12 @@ pub(super) fn read_index(input: &mut Input<'_>) -> Result<IdIndex, Error> {
     Ok(IdIndex { buckets: read_chunks(input)?, chained: read_arena(input)?, len })
 }
 
-fn write_arena<T: Row>(out: &mut Output, arena: &Arena<T>) {
+pub(super) fn write_arena<T: Row>(out: &mut Output, arena: &Arena<T>) {
     write_chunks(out, &arena.rows);
     write_chunks(out, &arena.free);
 }
 
-fn read_arena<T: Row>(input: &mut Input<'_>) -> Result<Arena<T>, Error> {
+pub(super) fn read_arena<T: Row>(input: &mut Input<'_>) -> Result<Arena<T>, Error> {
     let (rows, free) = (read_chunks(input)?, read_chunks::<u32>(input)?);
     if free.len() > rows.len() {
         return Err(DAMAGED);

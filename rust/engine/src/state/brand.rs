@@ -13,7 +13,7 @@ use super::waiting::Waiting;
 use crate::fraud::conversion::memberships;
 use crate::fraud::facts::Counting;
 use crate::fraud::repeats::{Memberships, Turn};
-use crate::fraud::sources::{SourceKey, Timing};
+use crate::fraud::sources::Timing;
 use crate::fraud::state::Fraud;
 use crate::fraud::{Ruleset, Shared};
 use crate::identity::graph::{
@@ -193,9 +193,6 @@ impl Brand {
     /// Returns how many clicks lost their tie.
     pub fn erase(&mut self, key: &Identifier, now_ms: u64, limits: &Limits) -> usize {
         if let Some(row) = self.erased_click(key) {
-            if let Some(click) = self.clicks.at(row) {
-                self.fraud.sources.forget_click(SourceKey::of(&click), &click.id);
-            }
             self.remove_click(row, Gone::Erased, now_ms, limits);
         }
         self.waiting.erase(key);

@@ -66,7 +66,8 @@ pub(crate) struct ClickRow {
     owner: Number,
     country: u16,
     sub: u16,
-    /// From the lowest bit: class of touch (2), verdict (2), counted (2), unique (1).
+    /// From the lowest bit: class of touch (2), verdict (2), counted (2), unique (1), whether it
+    /// is counted for its source (1).
     bits: u8,
     /// Who vouches for its tie to the identifier it is under; 0 for a free row.
     trust: u8,
@@ -79,6 +80,7 @@ const COUNTED: [Counted; 4] =
 const CLASS_BITS: u8 = 3;
 const STANDING_BITS: u8 = 0x7c;
 const UNIQUE_BIT: u8 = 0x40;
+const IN_SOURCE_BIT: u8 = 0x80;
 
 /// The record's flags that say what class of touch it is, moved to the lowest bits.
 const CLASS_SHIFT: u32 = flags::SOFT_CLICK.trailing_zeros();
@@ -104,7 +106,7 @@ impl Row for ClickRow {
         let (id, touch, accept) = (fields.take()?, fields.ms()?, fields.ms()?);
         let (pair, due_s, owner) = (fields.number()?, fields.number()?, fields.number()?);
         let (country, sub) = (fields.u16()?, fields.u16()?);
-        let [bits @ 0..=0x7f, trust @ 0..=2] = fields.take()? else { return None };
+        let [bits, trust @ 0..=2] = fields.take()? else { return None };
         Some(Self { id, touch, accept, pair, due_s, owner, country, sub, bits, trust })
     }
 }
@@ -136,6 +138,11 @@ impl ClickRow {
             counted: COUNTED.get(usize::from(self.bits >> 4 & 3)).copied().unwrap_or_default(),
             is_unique: self.bits & UNIQUE_BIT != 0,
         }
+    }
+
+    /// Whether it is counted for its source.
+    pub(crate) fn is_in_source(&self) -> bool {
+        self.bits & IN_SOURCE_BIT != 0
     }
 
     /// Who vouches for its tie to the identifier it is under.
@@ -256,6 +263,13 @@ impl Clicks {
         let bits = (verdict as u8) << 2 | (counted as u8) << 4 | u8::from(is_unique) << 6;
         if let Some(click) = self.store.rows.get_mut(row) {
             click.bits = click.bits & !STANDING_BITS | bits;
+        }
+    }
+
+    /// Says whether a click is counted for its source.
+    pub(crate) fn set_in_source(&mut self, row: u32, is_in: bool) {
+        if let Some(click) = self.store.rows.get_mut(row) {
+            click.bits = click.bits & !IN_SOURCE_BIT | if is_in { IN_SOURCE_BIT } else { 0 };
         }
     }
 

@@ -69,8 +69,9 @@ impl Evidence {
 }
 
 impl Content {
-    /// The content of a report that came by a way.
-    pub fn of(report: &Conversion<'_>, source: u64) -> Self {
+    /// The content of a report that came by a way, and whose address was looked up in a version of
+    /// the lists.
+    pub fn of(report: &Conversion<'_>, source: u64, lists: u16) -> Self {
         let promo_code = report.promo_code.unwrap_or_default();
         let digest = plain_digest(&[
             &report.money.amount_minor.to_le_bytes(),
@@ -85,7 +86,7 @@ impl Content {
             click_id: report.click_id,
             promo_code: report.promo_code.and_then(promo_key),
             identifiers: Vec::new(),
-            facts: Facts::of(report, source),
+            facts: Facts::of(report, source, lists),
         }
     }
 

@@ -69,14 +69,17 @@ pub struct Client {
     /// `Sec-Fetch-Dest` of a request; without it no request is kept.
     pub fetch_dest: Option<&'static str>,
     pub agent: Option<&'static str>,
+    /// The version of the address lists.
+    pub lists: Option<&'static str>,
 }
 
 impl Client {
     fn value(self) -> Value {
         let address = self.address.map(|address| Value::Binary(address.to_le_bytes().to_vec()));
-        let is_known = self.address.is_some() || self.country.is_some();
+        let is_known = self.address.is_some() || self.country.is_some() || self.lists.is_some();
         let (address, country) = (optional(address), optional(self.country));
-        let network = array([address, Value::Nil, 0.into(), country, Value::Nil]);
+        let lists = optional(self.lists);
+        let network = array([address, Value::Nil, 0.into(), country, lists]);
         let request = |dest: &str| {
             let mut fields = vec![Value::from(20), true.into(), dest.into()];
             fields.resize(12, Value::Nil);

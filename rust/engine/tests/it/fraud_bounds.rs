@@ -12,6 +12,7 @@ fn small() -> Limits {
         fraud_pending_max: 100,
         fraud_tallies_max: 500,
         fraud_findings_max: 200,
+        source_clicks_max: 150,
         ..Limits::default()
     }
 }

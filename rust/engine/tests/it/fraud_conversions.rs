@@ -361,3 +361,28 @@ fn a_partner_that_buys_from_itself_is_looked_at() {
     }
     assert!(!sell(&mut clicked(), &by_visitor()).is_evaluated(Signal::SelfReferral));
 }
+
+#[test]
+fn a_decision_names_the_rules_and_the_lists_in_force() {
+    let mut world = ruled(&[]);
+    let chunk = [
+        ("version", Value::from("bots-7")),
+        ("chunk", 0.into()),
+        ("chunks", 1.into()),
+        ("patterns", Value::Array(vec!["somebot".into()])),
+    ];
+    world.push(head(80, T0).brand(0).control("bot_list", 0, 1, &chunk));
+    let client = |lists| Client { lists: Some(lists), ..Client::default() };
+    let list = vec![(VISITOR, 4)];
+    let visit = Visit { list, client: client("lists-1"), ..Visit::default() };
+    let clicked = world.push(head(100, T0).visit(&visit));
+    let sold = Sale { client: client("lists-2"), ..by_visitor() };
+    let sold = world.push(head(101, T0).sale(&sold));
+    for (row, at, lists) in
+        [(&clicked.rows("clicks")[0], 15, "lists-1"), (&sold.rows("conversions")[0], 20, "lists-2")]
+    {
+        let fraud = rmpv::decode::read_value(&mut row[at].as_slice().unwrap()).unwrap();
+        assert_eq!(fraud[0].as_slice().map(<[u8]>::len), Some(16));
+        assert_eq!((fraud[1].as_str(), fraud[2].as_str()), (Some("bots-7"), Some(lists)));
+    }
+}

@@ -5,7 +5,7 @@ use headwater_engine::fraud::sources::{
     Event, Part, SourceKey, Sources, Tally, Timing, Timings, Totals,
 };
 use headwater_engine::fraud::{Findings, Ruleset, Signal, ONE};
-use headwater_engine::limits::{SOURCES_MAX, SOURCE_EPOCHS, SOURCE_RECENT_MAX, SOURCE_SUBS_MAX};
+use headwater_engine::limits::{SOURCES_MAX, SOURCE_EPOCHS, SOURCE_SUBS_MAX};
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -24,12 +24,11 @@ fn source(partner: u64) -> SourceKey {
 /// A brand whose partner 1 has 2000 clicks and 100 conversions, so many after so many minutes.
 struct Brand {
     sources: Sources,
-    next: u64,
 }
 
 impl Brand {
     fn new(minutes: &[(u64, u64)]) -> Self {
-        let mut brand = Self { sources: Sources::default(), next: 0 };
+        let mut brand = Self { sources: Sources::default() };
         brand.clicks(1, 2000);
         for (count, minutes) in minutes {
             brand.conversions(1, *count, minutes * MINUTE);
@@ -44,8 +43,7 @@ impl Brand {
 
     fn clicks(&mut self, partner: u64, count: u64) {
         for _ in 0..count {
-            self.next += 1;
-            self.sources.note_click(source(partner), id(self.next), DAWN);
+            self.sources.note_click(source(partner), DAWN);
         }
     }
 
@@ -57,10 +55,10 @@ impl Brand {
 
     /// What is found of a partner's source half a day later.
     fn found(&mut self, partner: u64) -> Findings {
-        self.sources.note_click(source(99), id(0), NOON);
+        self.sources.note_click(source(99), NOON);
         let rules = Ruleset::default();
         let mut found = Findings::new(&rules);
-        self.sources.add_findings(source(partner), &rules, &mut found);
+        self.sources.judge(source(partner), &rules).add_to(&rules, &mut found);
         found
     }
 
@@ -93,12 +91,12 @@ fn a_flood_has_very_many_clicks_and_fewer_conversions_than_chance_leaves_a_fifth
 #[test]
 fn clicks_that_may_yet_convert_accuse_nobody() {
     let mut brand = Brand::usual();
-    for n in 0..3000 {
-        brand.sources.note_click(source(2), id(10_000 + n), NOON - 1);
+    for _ in 0..3000 {
+        brand.sources.note_click(source(2), NOON - 1);
     }
     assert_eq!(brand.of(2, Signal::ClickFlooding), None);
     assert_eq!(brand.of(2, Signal::SourceQuality), None);
-    brand.sources.note_click(source(99), id(1), NOON + 6 * HOUR);
+    brand.sources.note_click(source(99), NOON + 6 * HOUR);
     assert!(brand.of(2, Signal::ClickFlooding).is_some());
 }
 
@@ -217,8 +215,8 @@ fn what_a_partners_other_sources_are_worth_stands_in_for_what_is_not_known_of_on
     let quality = |sibling_conversions: u64| {
         let mut brand = Brand::usual();
         let sibling = SourceKey::new(1, 2, Some("other"));
-        for n in 0..1000 {
-            brand.sources.note_click(sibling, id(50_000 + n), DAWN);
+        for _ in 0..1000 {
+            brand.sources.note_click(sibling, DAWN);
         }
         for _ in 0..sibling_conversions {
             brand.sources.note_conversion(sibling, DAWN, None, true);
@@ -249,7 +247,7 @@ fn sources_rank_by_their_rate_also_where_nothing_is_said_against_them() {
     ];
     assert!(ranked.is_sorted_by(|better, worse| better < worse), "{ranked:?}");
     assert!((1270..1290).contains(&ranked[1]), "as the brand does: {ranked:?}");
-    assert_eq!(Brand { sources: Sources::default(), next: 0 }.found(2).leaning, 1280);
+    assert_eq!(Brand { sources: Sources::default() }.found(2).leaning, 1280);
 }
 
 #[test]
@@ -260,33 +258,35 @@ fn nothing_of_one_program_or_partner_is_another_s() {
     for other in [SourceKey::new(2, 2, Some("x")), source(3)] {
         let mut found = Findings::new(&rules);
         brand.found(2);
-        brand.sources.add_findings(other, &rules, &mut found);
+        brand.sources.judge(other, &rules).add_to(&rules, &mut found);
         assert!(found.list.is_empty());
     }
 }
 
 #[test]
-fn a_source_keeps_its_newest_clicks_and_a_partner_its_newest_sources() {
-    let mut sources = Sources::default();
-    let many = SOURCE_RECENT_MAX as u64 + 5;
-    for n in (0..many).rev() {
-        sources.note_click(source(2), id(n), DAWN + n);
+fn a_partner_keeps_its_newest_sources_and_takes_nobody_elses_place() {
+    let mut brand = Brand::usual();
+    let sub = |n: usize| SourceKey { program: 1, partner: 3, sub: u16::try_from(n).unwrap() };
+    let rules = Ruleset::default();
+    let is_known = |brand: &Brand, source: SourceKey| {
+        let mut found = Findings::new(&rules);
+        brand.sources.judge(source, &rules).add_to(&rules, &mut found);
+        found.list.iter().any(|finding| finding.signal == Signal::RateTooHigh)
+    };
+    for known in [source(2), sub(1), sub(2)] {
+        for _ in 0..60 {
+            brand.sources.note_click(known, DAWN);
+            brand.sources.note_conversion(known, DAWN, None, true);
+        }
     }
-    let expected: Vec<_> = (5..many).map(id).collect();
-    assert_eq!(sources.recent(source(2)), expected);
-    sources.note_click(source(4), id(1), DAWN);
-    sources.note_click(source(4), id(2), DAWN + 7 * DAY);
-    assert_eq!(sources.recent(source(4)), vec![id(2)], "the other is a week older");
-    sources.drop_click(source(2), id(7), DAWN + 7);
-    assert_eq!(sources.recent(source(2)).len(), SOURCE_RECENT_MAX - 1);
-    let sub = |n: u16| SourceKey { program: 1, partner: 3, sub: n };
-    for n in 0..u16::try_from(SOURCE_SUBS_MAX).unwrap() + 9 {
-        sources.note_click(sub(n), id(u64::from(n)), DAWN + u64::from(n) * 6 * HOUR);
+    for n in 2..=SOURCE_SUBS_MAX {
+        brand.sources.note_click(sub(n), NOON);
     }
-    assert_eq!(sources.len(), 6 + 1 + SOURCE_SUBS_MAX);
-    assert!(sources.recent(sub(8)).is_empty());
-    assert_eq!(sources.recent(sub(9)), vec![id(9)]);
-    assert_eq!(sources.recent(source(2)).len(), SOURCE_RECENT_MAX - 1, "nobody else's");
+    assert!([source(2), sub(1), sub(2)].iter().all(|known| is_known(&brand, *known)));
+    brand.sources.note_click(sub(SOURCE_SUBS_MAX + 1), NOON);
+    assert_eq!(brand.sources.len(), 2 + 2 * 2 + 1 + SOURCE_SUBS_MAX);
+    assert!(!is_known(&brand, sub(1)), "the oldest is forgotten");
+    assert!(is_known(&brand, sub(2)) && is_known(&brand, source(2)));
     const { assert!(SOURCE_SUBS_MAX * 16 < SOURCES_MAX) };
 }
 

@@ -35,6 +35,7 @@ mod fraud_scores;
 mod fraud_shared;
 mod fraud_sources;
 mod fraud_stories;
+mod fraud_sweeps;
 mod fraud_world;
 mod fuzz_bodies;
 mod fuzz_smoke;

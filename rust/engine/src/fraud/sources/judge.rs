@@ -45,13 +45,71 @@ pub(super) struct Counts<'a> {
     pub(super) brand: &'a Tally,
 }
 
-/// One finding: severity, what was seen, from where on it counts.
-type Found = (u32, u64, u64);
+/// One finding: severity, and what was seen; it counts from the rule's `low` on.
+type Found = (u32, u64);
 /// What a comparison gives: nothing to compare with, nothing found, or a finding.
 type Compared = Option<Option<Found>>;
 
-/// Adds what the counts say to the findings of a click of the source.
-pub(super) fn add_findings(counts: &Counts<'_>, rules: &Ruleset, out: &mut Findings) {
+/// The signals of sources, in the order of their numbers.
+pub(crate) const SIGNALS: [Signal; 5] = [
+    Signal::ClickFlooding,
+    Signal::FlatTiming,
+    Signal::NarrowTiming,
+    Signal::RateTooHigh,
+    Signal::SourceQuality,
+];
+
+/// What a source was found to be; each signal by its place in [`SIGNALS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Severities in quarters, four bits each.
+    pub(crate) quarters: u32,
+    /// Bits of the signals that could not be looked at.
+    pub(crate) absent: u8,
+    /// Its part of what ranks and decides nothing.
+    pub(crate) leaning: u16,
+    /// What was seen, in the signals' units.
+    pub(crate) observed: [u64; SIGNALS.len()],
+}
+
+impl Judgement {
+    /// The severity of the signal at a place, in quarters.
+    pub(crate) fn quarters_at(&self, place: u32) -> u32 {
+        (self.quarters >> (4 * place)) & 15
+    }
+
+    /// Whether a signal was found.
+    pub(crate) fn is_found(&self, signal: Signal) -> bool {
+        let mut found = SIGNALS.into_iter().zip(0..);
+        found.any(|(other, place)| other == signal && self.quarters_at(place) > 0)
+    }
+
+    /// The first signal whose severity is not that of another judgement.
+    pub(crate) fn turned_from(&self, other: &Self) -> Option<Signal> {
+        let mut signals = SIGNALS.into_iter().zip(0..);
+        let turned = signals.find(|(_, at)| self.quarters_at(*at) != other.quarters_at(*at));
+        turned.map(|(signal, _)| signal)
+    }
+
+    /// Adds it to the findings of a click of the source; `rules` are those it was made by.
+    pub fn add_to(&self, rules: &Ruleset, out: &mut Findings) {
+        for ((signal, observed), place) in SIGNALS.into_iter().zip(self.observed).zip(0..) {
+            let severity = self.quarters_at(place) * (ONE / 4);
+            if severity > 0 {
+                out.add(signal, severity, observed, rules.rule(signal).low);
+            }
+            if self.absent >> place & 1 == 1 {
+                out.absent(signal);
+            }
+        }
+        if rules.is_on(Signal::SourceQuality) {
+            out.lean(u32::from(self.leaning));
+        }
+    }
+}
+
+/// What the counts say of the source.
+pub(super) fn judge(counts: &Counts<'_>, rules: &Ruleset) -> Judgement {
     let now = counts.now;
     let (source, partner) = (counts.source.at(now), counts.partner.at(now));
     let (program, brand) = (counts.program.at(now), counts.brand.at(now));
@@ -61,25 +119,29 @@ pub(super) fn add_findings(counts: &Counts<'_>, rules: &Ruleset, out: &mut Findi
     let (flat, narrow) = timing(counts, rules);
     let is_flat = matches!(flat, Some(Some(_)));
     let found = [
-        (Signal::ClickFlooding, flood(&source, &others, is_flat, &rule(Signal::ClickFlooding))),
-        (Signal::FlatTiming, flat),
-        (Signal::NarrowTiming, narrow),
-        (Signal::RateTooHigh, high_rate(&source, &others, &rule(Signal::RateTooHigh))),
-        (Signal::SourceQuality, quality(&source, &siblings, &others, &rule(Signal::SourceQuality))),
+        flood(&source, &others, is_flat, &rule(Signal::ClickFlooding)),
+        flat,
+        narrow,
+        high_rate(&source, &others, &rule(Signal::RateTooHigh)),
+        quality(&source, &siblings, &others, &rule(Signal::SourceQuality)),
     ];
-    for (signal, found) in found {
+    let chain = [program.all.without(partner.all), siblings.all, source.all];
+    let leaning = u16::try_from(leaning(brand.all, chain)).unwrap_or(u16::MAX);
+    let mut judged = Judgement { leaning, ..Judgement::default() };
+    for (((found, signal), observed), place) in
+        found.into_iter().zip(SIGNALS).zip(&mut judged.observed).zip(0..)
+    {
         match found {
-            Some(Some((severity, observed, threshold))) => {
-                out.add(signal, severity, observed, threshold);
+            _ if !rules.is_on(signal) => {}
+            Some(Some((severity, seen))) => {
+                judged.quarters |= (severity / (ONE / 4)) << (4 * place);
+                *observed = seen;
             }
             Some(None) => {}
-            None => out.absent(signal),
+            None => judged.absent |= 1 << place,
         }
     }
-    let chain = [program.all.without(partner.all), siblings.all, source.all];
-    if rules.is_on(Signal::SourceQuality) {
-        out.lean(leaning(brand.all, chain));
-    }
+    judged
 }
 
 /// What the timings say: whether they are flat, and whether they are narrow.
@@ -118,7 +180,7 @@ fn flood(source: &Totals, others: &Totals, is_flat: bool, rule: &Rule) -> Compar
     let is_flood = clicks >> COUNT_BITS >= rule.low.max(1)
         && are_so_few_rare(conversions, mean, Odds::HUNDREDTH);
     let severity = if is_flat { ONE } else { ONE / 2 };
-    Some(is_flood.then_some((severity, clicks >> COUNT_BITS, rule.low)))
+    Some(is_flood.then_some((severity, clicks >> COUNT_BITS)))
 }
 
 /// Conversions at random times: too many of them late.
@@ -133,7 +195,7 @@ fn flat_timing(source: &Timings, others: &Timings, rule: &Rule) -> Option<Found>
     let squared = (u128::from(gap) * u128::from(gap)).saturating_mul(n * m);
     let allowed = (FLAT_DEVIATION_SQUARED * variance * u128::from(COUNTED)).saturating_mul(n + m);
     let is_flat = count >> COUNT_BITS >= rule.low && gap >= FLAT_SHARE_GAP_PPM && squared > allowed;
-    is_flat.then_some((ONE, count >> COUNT_BITS, rule.low))
+    is_flat.then_some((ONE, count >> COUNT_BITS))
 }
 
 /// Conversions that all take the same time.
@@ -144,7 +206,7 @@ fn narrow_timing(source: &Timings, others: &Timings, rule: &Rule) -> Compared {
     }
     let count = source.count() >> COUNT_BITS;
     let is_narrow = count >= rule.low && source.quartile_gap() * 100 < usual * NARROW_PERCENT;
-    Some(is_narrow.then_some((ONE, count, rule.low)))
+    Some(is_narrow.then_some((ONE, count)))
 }
 
 /// A rate that no honest source has.
@@ -158,7 +220,7 @@ fn high_rate(source: &Totals, others: &Totals, rule: &Rule) -> Compared {
     let is_high = conversions >> COUNT_BITS >= HIGH_RATE_CONVERSIONS_MIN
         && rate_ppm > rule.low
         && are_so_many_rare(conversions, mean, Odds::MILLIONTH);
-    Some(is_high.then_some((ONE, rate_ppm, rule.low)))
+    Some(is_high.then_some((ONE, rate_ppm)))
 }
 
 /// A rate far below the program's, after doubt has pulled it towards the partner's, and that
@@ -172,7 +234,7 @@ fn quality(source: &Totals, siblings: &Totals, others: &Totals, rule: &Rule) -> 
     let rate = relative_rate(source.settled, others.settled, partner, prior);
     let ratio = (EQUAL * 100).checked_div(rate).unwrap_or(u64::MAX);
     let severity = log_ramp(ratio, rule);
-    Some((severity > 0).then_some((severity, ratio, rule.low)))
+    Some((severity > 0).then_some((severity, ratio)))
 }
 
 /// A rate as large as the one it is compared with.

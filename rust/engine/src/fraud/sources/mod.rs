@@ -6,19 +6,26 @@
 
 mod judge;
 pub mod math;
+pub(crate) mod rows;
+mod sweeps;
 pub mod tally;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fraud::rules::Ruleset;
-use crate::fraud::score::Findings;
-use crate::fraud::signals::{Signal, Stage, ONE};
+use crate::fraud::signals::Signal;
+use crate::fraud::state::fifo::{Fifo, NONE};
 use crate::identity::digest::plain_digest;
-use crate::limits::{SOURCES_MAX, SOURCE_RECENT_AGE_MAX_MS, SOURCE_RECENT_MAX, SOURCE_SUBS_MAX};
+use crate::limits::{SOURCES_MAX, SOURCE_SUBS_MAX};
+use crate::state::arena::Arena;
 use crate::state::clicks::Click;
-use crate::state::cow::{mix, CowKey, CowMap};
-use crate::Id;
+use crate::state::cow::mix;
+use crate::state::id_index::IdIndex;
 use judge::Counts;
+pub use judge::Judgement;
+pub(crate) use rows::Said;
+use rows::{Source, SourceClick};
+pub(crate) use sweeps::Due;
 pub use tally::{Event, Part, Tally, Timing, Timings, Totals};
 
 /// A number that no program and no partner has, for what covers all of them.
@@ -59,7 +66,7 @@ fn sub_of(sub: Option<&str>) -> u16 {
 }
 
 /// What is counted: a source, or all of a partner, a program or the brand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Level {
     pub(crate) program: u64,
     pub(crate) partner: u64,
@@ -82,50 +89,32 @@ impl Level {
     }
 }
 
-impl CowKey for Level {
-    fn spread(&self) -> u64 {
-        let mut bytes = [0; 16];
-        let (low, high) = (self.program.to_le_bytes(), self.partner.to_le_bytes());
-        for (to, from) in bytes.iter_mut().zip(low.into_iter().chain(high)) {
-            *to = from;
-        }
-        mix(&bytes, u64::from(self.sub))
-    }
+/// What a snapshot takes of the sources.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SourceStore {
+    pub(crate) index: IdIndex,
+    pub(crate) rows: Arena<Source>,
+    /// Clicks of all sources, in the order they came.
+    pub(crate) clicks: Fifo<SourceClick>,
+    /// Sources whose clicks are being scored again.
+    pub(crate) swept: Fifo<SourceKey>,
+    /// Engine time and the brand's newest part of a day when all sources were last to be judged.
+    pub(crate) round: (Part, Part),
+    /// The level that was judged last in that round; none when it is over.
+    pub(crate) judged_to: Option<(Part, Level)>,
 }
 
-/// What is kept of a level.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) tally: Tally,
-    /// Of a source its newest clicks that count, the oldest first.
-    pub(crate) recent: VecDeque<(u64, Id)>,
-    /// The severities it was last found to have, in quarters, four bits for each of its signals.
-    pub(crate) judged: u32,
-    /// The newest part of a day in its brand when it was.
-    pub(crate) judged_at: Part,
-}
-
-impl Source {
-    fn newest(&self) -> Part {
-        self.tally.newest
+impl SourceStore {
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.bytes() + self.rows.bytes() + self.clicks.bytes() + self.swept.bytes()
     }
-
-    /// Whether it was last found to have a severity.
-    fn is_judged(&self, signal: Signal) -> bool {
-        let place = of_sources().position(|other| other == signal).unwrap_or_default();
-        (self.judged >> (4 * place)) & 15 != 0
-    }
-}
-
-/// The signals of sources.
-fn of_sources() -> impl Iterator<Item = Signal> {
-    Signal::ALL.iter().copied().filter(|signal| signal.line().stage == Stage::Source)
 }
 
 /// The sources of a brand.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    entries: CowMap<Level, Source>,
+    store: SourceStore,
     /// Everything but the brand by when it was last touched.
     by_age: BTreeSet<(Part, Level)>,
     /// Of each partner its sources, by when they were last touched.
@@ -136,59 +125,59 @@ pub struct Sources {
 
 impl Sources {
     /// Rebuilds what follows from what a snapshot holds.
-    pub(crate) fn from_entries(entries: CowMap<Level, Source>) -> Self {
+    pub(crate) fn from_store(store: SourceStore) -> Self {
         let mut sources = Self::default();
-        for (level, source) in entries.sorted() {
-            sources.index(*level, source.tally.newest);
+        for row in store.rows.rows.iter().filter(|row| row.is_used()) {
+            sources.put_by_age(row.level, row.newest());
         }
-        Self { entries, ..sources }
+        Self { store, ..sources }
     }
 
-    /// What a snapshot takes.
-    pub(crate) fn entries(&self) -> &CowMap<Level, Source> {
-        &self.entries
+    pub(crate) fn store(&self) -> &SourceStore {
+        &self.store
     }
 
-    /// How many sources, partners and programs are counted.
+    /// How many sources, partners and programs are counted, and the brand.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.store.index.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
-    /// Counts a click: one that counts, is no test, and is neither filtered nor rejected.
-    pub fn note_click(&mut self, source: SourceKey, click_id: Id, touch_ms: u64) {
-        self.note(source, touch_ms, Event::Click, true);
+    /// Bytes of memory taken.
+    pub fn bytes(&self) -> usize {
+        /// An entry in each of both orders of age.
+        const ORDER_ENTRY_BYTES: usize = 64;
+        self.store.bytes() + self.by_age.len() * ORDER_ENTRY_BYTES
+    }
+
+    fn find(&self, level: Level) -> Option<u32> {
+        let is_it = |row| self.store.rows.get(row).is_some_and(|kept| kept.level == level);
+        self.store.index.find(level.spread(), is_it)
+    }
+
+    fn source(&self, source: SourceKey) -> Option<&Source> {
         let [own, ..] = Level::chain(source);
-        let Some(kept) = self.entries.get_mut(&own) else { return };
-        let click = (touch_ms, click_id);
-        let place = kept.recent.partition_point(|other| *other < click);
-        if kept.recent.get(place) == Some(&click) {
-            return;
-        }
-        kept.recent.insert(place, click);
-        let newest_ms = kept.recent.back().map_or(0, |(newest_ms, _)| *newest_ms);
-        let is_old = |(ms, _): &(u64, Id)| ms.saturating_add(SOURCE_RECENT_AGE_MAX_MS) <= newest_ms;
-        while kept.recent.len() > SOURCE_RECENT_MAX || kept.recent.front().is_some_and(is_old) {
-            kept.recent.pop_front();
-        }
+        self.store.rows.get(self.find(own)?)
+    }
+
+    fn source_mut(&mut self, source: SourceKey) -> Option<&mut Source> {
+        let [own, ..] = Level::chain(source);
+        let row = self.find(own)?;
+        self.store.rows.get_mut(row)
+    }
+
+    /// Counts a click: one that counts, is no test, and is not refused by evidence of its own.
+    pub fn note_click(&mut self, source: SourceKey, touch_ms: u64) {
+        self.note(source, touch_ms, Event::Click, true);
     }
 
     /// Takes a click back that no longer counts.
-    pub fn drop_click(&mut self, source: SourceKey, click_id: Id, touch_ms: u64) {
+    pub fn drop_click(&mut self, source: SourceKey, touch_ms: u64) {
         self.note(source, touch_ms, Event::Click, false);
-        self.forget_click(source, &click_id);
-    }
-
-    /// Forgets which click one was; that it was counts on.
-    pub fn forget_click(&mut self, source: SourceKey, click_id: &Id) {
-        let [own, ..] = Level::chain(source);
-        if let Some(kept) = self.entries.get_mut(&own) {
-            kept.recent.retain(|(_, other)| other != click_id);
-        }
     }
 
     /// Counts a conversion that is credited to a click of the source, or takes it back.
@@ -204,45 +193,84 @@ impl Sources {
 
     fn note(&mut self, source: SourceKey, touch_ms: u64, event: Event, is_in: bool) {
         let part = Part::of(touch_ms);
-        let before = self.entries.get(&Level::BRAND).map_or(Part::default(), Source::newest);
-        let [own, ..] = Level::chain(source);
-        for level in Level::chain(source) {
-            self.note_at(level, part, event, is_in);
+        let before = self.newest();
+        let levels = Level::chain(source);
+        let rows = self.rows_of(levels, is_in);
+        for row in rows {
+            self.note_at(row, part, event, is_in);
         }
-        // A click that may yet convert lowers a rate that was too high, and does nothing else.
+        for level in levels {
+            self.make_room(level);
+        }
+        // A click that may yet convert lowers a rate that was too high, and else moves what ranks
+        // and decides nothing: it is looked at now and then.
         let is_young_click = is_in && event == Event::Click && part.is_young(before);
-        let is_settled = self.entries.get(&own).is_some_and(|kept| {
-            kept.judged_at == before.max(part) && !kept.is_judged(Signal::RateTooHigh)
+        let [own, ..] = rows;
+        let is_settled = self.store.rows.get(own).is_some_and(|kept| {
+            kept.judged_at == before.max(part)
+                && !kept.judged.is_found(Signal::RateTooHigh)
+                && !is_time_to_judge(&kept.tally)
         });
         if !is_young_click || !is_settled {
             self.touched.insert(source);
         }
     }
 
-    fn note_at(&mut self, level: Level, part: Part, event: Event, is_in: bool) {
-        if let Some(kept) = self.entries.get_mut(&level) {
-            let before = kept.newest();
-            kept.tally.note(part, event, is_in);
-            let after = kept.newest();
-            if before != after {
-                self.unindex(level, before);
-                self.index(level, after);
+    /// The rows of a source and of what it is a part of; made if they are to be.
+    fn rows_of(&mut self, levels: [Level; 4], is_made: bool) -> [u32; 4] {
+        let [own, upper @ ..] = levels;
+        let own_row = self.enter(own, is_made);
+        let known = self.store.rows.get(own_row).map_or([NONE; 3], |kept| kept.parents);
+        let mut parents = known;
+        for (level, row) in upper.into_iter().zip(&mut parents) {
+            if self.store.rows.get(*row).is_none_or(|kept| kept.level != level) {
+                *row = self.enter(level, is_made);
             }
-        } else if is_in {
-            let mut new = Source::default();
-            new.tally.note(part, event, is_in);
-            self.index(level, new.newest());
-            self.entries.insert(level, new);
-            self.make_room(level);
+        }
+        if parents != known {
+            if let Some(kept) = self.store.rows.get_mut(own_row) {
+                kept.parents = parents;
+            }
+        }
+        let [partner, program, brand] = parents;
+        [own_row, partner, program, brand]
+    }
+
+    /// The row of a level; [`NONE`] if there is none and none is to be made.
+    fn enter(&mut self, level: Level, is_made: bool) -> u32 {
+        if let Some(row) = self.find(level) {
+            return row;
+        }
+        if !is_made {
+            return NONE;
+        }
+        let row = self.store.rows.insert(Source { level, ..Source::default() });
+        let rows = &self.store.rows;
+        let hash_of = |row| rows.get(row).map_or(0, |kept| kept.level.spread());
+        self.store.index.insert(level.spread(), row, hash_of);
+        self.put_by_age(level, Part::default());
+        row
+    }
+
+    fn note_at(&mut self, row: u32, part: Part, event: Event, is_in: bool) {
+        let Some(kept) = self.store.rows.get_mut(row) else { return };
+        let (level, before) = (kept.level, kept.newest());
+        kept.tally.note(part, event, is_in);
+        let after = kept.newest();
+        if before != after {
+            self.take_by_age(level, before);
+            self.put_by_age(level, after);
         }
     }
 
     /// At a bound the one that was touched longest ago goes; of a partner's sources one of its own.
     fn make_room(&mut self, level: Level) {
-        let of_partner = self.of_partner.get(&(level.program, level.partner));
-        let oldest = of_partner.filter(|subs| subs.len() > SOURCE_SUBS_MAX);
-        if let Some((part, sub)) = oldest.and_then(BTreeSet::first).copied() {
-            self.forget(Level { sub, ..level }, part);
+        if level.is_source() {
+            let of_partner = self.of_partner.get(&(level.program, level.partner));
+            let oldest = of_partner.filter(|subs| subs.len() > SOURCE_SUBS_MAX);
+            if let Some((part, sub)) = oldest.and_then(BTreeSet::first).copied() {
+                self.forget(Level { sub, ..level }, part);
+            }
         }
         if self.by_age.len() > SOURCES_MAX {
             if let Some((part, oldest)) = self.by_age.first().copied() {
@@ -252,11 +280,14 @@ impl Sources {
     }
 
     fn forget(&mut self, level: Level, newest: Part) {
-        self.entries.remove(&level);
-        self.unindex(level, newest);
+        if let Some(row) = self.find(level) {
+            self.store.index.remove(level.spread(), row);
+            self.store.rows.remove(row);
+        }
+        self.take_by_age(level, newest);
     }
 
-    fn index(&mut self, level: Level, newest: Part) {
+    fn put_by_age(&mut self, level: Level, newest: Part) {
         if level == Level::BRAND {
             return;
         }
@@ -267,8 +298,11 @@ impl Sources {
         }
     }
 
-    fn unindex(&mut self, level: Level, newest: Part) {
+    fn take_by_age(&mut self, level: Level, newest: Part) {
         self.by_age.remove(&(newest, level));
+        if !level.is_source() {
+            return;
+        }
         let partner = (level.program, level.partner);
         if let Some(subs) = self.of_partner.get_mut(&partner) {
             subs.remove(&(newest, level.sub));
@@ -278,49 +312,63 @@ impl Sources {
         }
     }
 
-    /// Adds what is known of a source to the findings of a click of it, and its part of the
-    /// leaning.
-    pub fn add_findings(&self, source: SourceKey, rules: &Ruleset, out: &mut Findings) {
+    /// The newest part of a day that anything of the brand is counted in.
+    fn newest(&self) -> Part {
+        let brand = self.find(Level::BRAND).and_then(|row| self.store.rows.get(row));
+        brand.map_or(Part::default(), Source::newest)
+    }
+
+    /// What the counts say of a source now.
+    pub fn judge(&self, source: SourceKey, rules: &Ruleset) -> Judgement {
         let none = Tally::default();
-        let tally = |level: Level| self.entries.get(&level).map_or(&none, |kept| &kept.tally);
+        let tally = |level| {
+            let kept = self.find(level).and_then(|row| self.store.rows.get(row));
+            kept.map_or(&none, |kept| &kept.tally)
+        };
         let [source, partner, program, brand] = Level::chain(source).map(tally);
         let now = brand.newest;
-        judge::add_findings(&Counts { now, source, partner, program, brand }, rules, out);
+        judge::judge(&Counts { now, source, partner, program, brand }, rules)
     }
 
-    /// The newest clicks of a source that count, the oldest first.
-    pub fn recent(&self, source: SourceKey) -> Vec<Id> {
-        let [own, ..] = Level::chain(source);
-        let kept = self.entries.get(&own);
-        let recent = kept.into_iter().flat_map(|kept| &kept.recent);
-        recent.map(|(_, click_id)| *click_id).collect()
-    }
-
-    /// The sources that the event being applied has touched; there is none from then on.
-    pub fn take_touched(&mut self) -> BTreeSet<SourceKey> {
-        std::mem::take(&mut self.touched)
-    }
-
-    /// Of a source the signal whose severity has changed since this was last asked, if any did.
-    pub fn turned(&mut self, source: SourceKey, rules: &Ruleset) -> Option<Signal> {
-        let mut found = Findings::new(rules);
-        self.add_findings(source, rules, &mut found);
-        let [own, ..] = Level::chain(source);
-        let now = self.entries.get(&Level::BRAND)?.newest();
-        let kept = self.entries.get(&own)?;
-        let (mut judged, mut turned) = (0, None);
-        for (signal, place) in of_sources().zip(0..) {
-            let finding = found.list.iter().find(|finding| finding.signal == signal);
-            let quarters = finding.map_or(0, |finding| finding.severity / (ONE / 4));
-            judged |= quarters << (4 * place);
-            if (kept.judged >> (4 * place)) & 15 != quarters {
-                turned = turned.or(Some(signal));
+    /// What a source was found to be when it was last judged, for a click of it. One that never
+    /// was, or was by other rules, is judged now.
+    pub(crate) fn known(&mut self, source: SourceKey, rules: &Ruleset) -> Judgement {
+        if let Some(kept) = self.source(source) {
+            if kept.judged_by == rules.short_hash() {
+                return kept.judged;
             }
+            self.touched.insert(source);
         }
-        if turned.is_some() || kept.judged_at != now {
-            let kept = self.entries.get_mut(&own)?;
-            (kept.judged, kept.judged_at) = (judged, now);
-        }
+        self.judge(source, rules)
+    }
+
+    /// Judges a source anew; the signal whose severity is not what it was, if there is one.
+    pub(crate) fn turn(&mut self, source: SourceKey, rules: &Ruleset) -> Option<Signal> {
+        let judged = self.judge(source, rules);
+        let now = self.newest();
+        let kept = self.source_mut(source)?;
+        let turned = judged.turned_from(&kept.judged);
+        (kept.judged, kept.judged_at, kept.judged_by) = (judged, now, rules.short_hash());
         turned
     }
+}
+
+impl Level {
+    /// Bits as good as random.
+    fn spread(&self) -> u64 {
+        let mut bytes = [0; 16];
+        let (low, high) = (self.program.to_le_bytes(), self.partner.to_le_bytes());
+        for (to, from) in bytes.iter_mut().zip(low.into_iter().chain(high)) {
+            *to = from;
+        }
+        mix(&bytes, u64::from(self.sub))
+    }
+}
+
+/// Whether a source with so many clicks that may yet convert is looked at once more: with every
+/// one while they are few, then some four times for each time that they double.
+fn is_time_to_judge(tally: &Tally) -> bool {
+    let [newest, before] = tally.young;
+    let clicks = newest.clicks.saturating_add(before.clicks);
+    clicks.is_multiple_of((clicks / 8).next_power_of_two())
 }

@@ -15,7 +15,7 @@ pub const EPOCH_DAYS: u32 = 14;
 /// `256 * 2^(day / 14)`.
 const WEIGHTS: [u32; 14] = [256, 269, 283, 297, 312, 328, 345, 362, 380, 400, 420, 441, 464, 487];
 /// Parts of a day, the newest and the one before, whose clicks may yet convert.
-const YOUNG_PARTS: usize = 2;
+pub(super) const YOUNG_PARTS: usize = 2;
 /// Buckets of times from click to conversion: below 1 s, below 2 s, below 4 s, and so on; the
 /// last from some 4.5 hours on.
 pub const TIMING_BUCKETS: usize = 16;

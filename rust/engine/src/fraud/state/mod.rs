@@ -13,7 +13,7 @@ pub(crate) mod rhythm;
 pub(crate) mod scores;
 pub(crate) mod tallies;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use scores::{Noted, Scores};
 
@@ -21,7 +21,8 @@ use crate::fraud::repeats::Repeats;
 use crate::fraud::sources::Sources;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::{
-    DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_WORK_MAX, SWEEP_ROWS_MAX,
+    DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_LISTS_MAX, FRAUD_WORK_MAX,
+    SWEEP_ROWS_MAX,
 };
 use crate::state::chunks::Row;
 use crate::Id;
@@ -42,11 +43,8 @@ impl Row for u64 {
     }
 }
 
-/// Names of the versions of address lists that pending clicks were looked up in; beyond it the
-/// oldest is forgotten.
-const LISTS_MAX: usize = 254;
-/// The number of no version.
-const NO_LISTS: u8 = 255;
+/// The number of no version of address lists; those of versions are below it.
+pub(crate) const NO_LISTS: u16 = u16::MAX;
 /// Days back for which an erasure looks for counters.
 const ERASED_DAYS: u64 = 4;
 
@@ -65,9 +63,9 @@ pub struct Fraud {
     pub(crate) work: Fifo<Work>,
     /// By day: the counters whose comparison is made once more when nothing late can come.
     pub(crate) closing: BTreeMap<u64, Fifo<u64>>,
-    /// Versions of address lists, by number; and which number is next.
-    pub(crate) lists: Vec<Box<str>>,
-    pub(crate) lists_next: u8,
+    /// Versions of the address lists, the oldest first, and its number.
+    pub(crate) lists: VecDeque<Box<str>>,
+    pub(crate) lists_first: u16,
     /// No honeypot's mark is of a later day.
     pub(crate) tainted_day: u64,
     /// No page of the checkout was seen at a later time.
@@ -101,7 +99,11 @@ impl Fraud {
     /// Bytes of memory taken, but for findings.
     pub fn bytes(&self) -> usize {
         let closing: usize = self.closing.values().map(Fifo::bytes).sum();
-        self.tallies.bytes() + self.pending.bytes() + self.work.bytes() + closing
+        self.tallies.bytes()
+            + self.pending.bytes()
+            + self.work.bytes()
+            + self.sources.bytes()
+            + closing
     }
 
     /// How many counters there are.
@@ -117,6 +119,7 @@ impl Fraud {
     /// Lets clicks go that are settled, a bounded part at a time.
     pub fn sweep(&mut self, now_ms: u64) {
         self.scores.sweep(now_ms);
+        self.sources.sweep(now_ms);
         for _ in 0..SWEEP_ROWS_MAX {
             let oldest = self.pending.get(self.pending.first());
             if oldest.is_none_or(|click| u64::from(click.settled_s) * 1000 > now_ms) {
@@ -170,23 +173,33 @@ impl Fraud {
     }
 
     /// The number of a version of address lists.
-    pub(crate) fn lists_number(&mut self, name: Option<&str>) -> u8 {
+    pub(crate) fn lists_number(&mut self, name: Option<&str>) -> u16 {
         let Some(name) = name else { return NO_LISTS };
-        if let Some(known) = self.lists.iter().position(|known| &**known == name) {
-            return u8::try_from(known).unwrap_or(NO_LISTS);
-        }
-        let number = self.lists_next;
-        match self.lists.get_mut(usize::from(number)) {
-            Some(place) => *place = name.into(),
-            None => self.lists.push(name.into()),
-        }
-        self.lists_next = if usize::from(number) + 1 < LISTS_MAX { number + 1 } else { 0 };
-        number
+        // As a rule it is the newest.
+        let known = self.lists.iter().rposition(|known| &**known == name);
+        let place = known.unwrap_or_else(|| {
+            self.lists.push_back(name.into());
+            if self.lists.len() > FRAUD_LISTS_MAX {
+                self.lists.pop_front();
+                self.lists_first = (self.lists_first + 1) % NO_LISTS;
+            }
+            self.lists.len() - 1
+        });
+        let number = (usize::from(self.lists_first) + place) % usize::from(NO_LISTS);
+        u16::try_from(number).unwrap_or(NO_LISTS)
     }
 
-    /// A version of address lists by its number.
-    pub(crate) fn lists_name(&self, number: u8) -> Option<&str> {
-        self.lists.get(usize::from(number)).map(|name| &**name)
+    /// A version of address lists by its number, unless it is forgotten.
+    pub(crate) fn lists_name(&self, number: u16) -> Option<&str> {
+        if number == NO_LISTS {
+            return None;
+        }
+        let place = if number < self.lists_first {
+            number + (NO_LISTS - self.lists_first)
+        } else {
+            number - self.lists_first
+        };
+        self.lists.get(usize::from(place)).map(|name| &**name)
     }
 
     /// Whether an address is shared by many on the day of a time; under the digest of that day.

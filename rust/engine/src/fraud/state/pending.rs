@@ -93,13 +93,13 @@ pub(crate) struct Pending {
     /// What its request alone adds to the order below all thresholds.
     pub(crate) leaning: u16,
     /// Which version of the address lists it was looked up in.
-    pub(crate) lists: u8,
+    pub(crate) lists: u16,
     /// The bit of its user agent.
     pub(crate) agent: u8,
 }
 
 impl Row for Pending {
-    const BYTES: usize = 16 + 4 * 8 + CLIENTS * 16 + 16 + 12 + 6 + 4 + 2;
+    const BYTES: usize = 16 + 4 * 8 + CLIENTS * 16 + 16 + 12 + 6 + 4 + 3;
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
@@ -117,7 +117,8 @@ impl Row for Pending {
         out.extend_from_slice(self.touch.bytes());
         out.extend_from_slice(&self.facts.to_le_bytes());
         out.extend_from_slice(&self.leaning.to_le_bytes());
-        out.extend_from_slice(&[self.lists, self.agent]);
+        out.extend_from_slice(&self.lists.to_le_bytes());
+        out.push(self.agent);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -136,7 +137,8 @@ impl Row for Pending {
         }
         let (pair, link, settled_s) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (touch, facts, leaning) = (fields.ms()?, fields.u16()?, fields.u16()?);
-        let [lists, agent] = fields.take()?;
+        let lists = fields.u16()?;
+        let [agent] = fields.take()?;
         Some(Self {
             id,
             address,
