@@ -29,6 +29,7 @@ from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
 from headwater.edge.server import Listener
 from headwater.errors import JournalFull
+from headwater.journal.lane import Waiter
 from headwater.model.records import Client, Network, Request, decode
 
 KEY = "events-key-of-the-tests"
@@ -52,23 +53,25 @@ class FakeWriter:
         self.pending_frames = 0
 
     def submit(self, partition: int, record: bytes) -> asyncio.Future[bool]:
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.put(partition, record, future)
+        return future
+
+    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
         if self.full:
             raise JournalFull("full")
         self.records.append((partition, record))
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
         if self.outcome is not None:
-            loop.call_soon(self._settle, future, self.outcome)
-        return future
+            asyncio.get_running_loop().call_soon(self._settle, waiter, self.outcome)
 
     @staticmethod
-    def _settle(future: asyncio.Future[bool], outcome: bool | Exception) -> None:
-        if future.done():
+    def _settle(waiter: Waiter, outcome: bool | Exception) -> None:
+        if waiter.done():
             return
         if isinstance(outcome, Exception):
-            future.set_exception(outcome)
+            waiter.set_exception(outcome)
         else:
-            future.set_result(outcome)
+            waiter.set_result(outcome)
 
     def taken(self) -> list[Any]:
         """The records so far, decoded; they are forgotten then."""

@@ -4,13 +4,15 @@ Every call that does work releases the interpreter lock; an `Engine` may be used
 one call at a time.
 """
 
-from typing import final
+from collections.abc import Sequence, Set
+from typing import Protocol, final
 
 __all__ = [
     "CoreError",
     "Engine",
     "EnginePoisonedError",
     "FrameError",
+    "HotLane",
     "IdentifierError",
     "PositionError",
     "SnapshotError",
@@ -187,3 +189,70 @@ class Engine:
     def chain_digest(self) -> bytes:
         """32 bytes that two engines share only if they took the same frames in the same order
         to the same outcomes, however grouped into calls."""
+
+class _HotRules(Protocol):
+    """Names and bounds of the ordinary lane: `headwater.edge.hot_links.HotRules`."""
+
+    @property
+    def identity_key(self) -> bytes: ...
+    @property
+    def answer_head(self) -> str: ...
+    @property
+    def parameters(self) -> Sequence[str]: ...
+    @property
+    def ad_click_ids(self) -> Sequence[str]: ...
+    @property
+    def reserved_paths(self) -> Set[str]: ...
+
+@final
+class HotLane:
+    """Requests for links, from the bytes of a connection to records and answers.
+
+    What it takes is a strict subset of what the ordinary handlers take, with the same records and
+    answers but for ids and times. Used from one thread; the interpreter lock is kept.
+    """
+
+    def __new__(cls, rules: _HotRules, proxies: tuple[bytes, bytes], source: object) -> HotLane:
+        """A lane that knows no link, no list and no key yet.
+
+        `proxies` are the trusted proxies' ranges, of IPv4 and of IPv6: first and last address of
+        each, one after the other, 4 or 16 bytes in the machine's order. `source` is asked for what
+        the lane needs and does not know: `link(host, code)`, `site(host)`, `country(address)`,
+        `random(count)`; see `headwater.edge.hot_links.HotSource`.
+        """
+
+    def set_lists(
+        self,
+        loaded_flags: int,
+        version: str | None,
+        ranges: Sequence[tuple[int, bytes, bytes]],
+        crawlers: Sequence[str],
+        has_countries: bool,
+    ) -> None:
+        """Put address lists in force: the bits that tell which there are, their version, for each
+        a bit and its ranges as `proxies`, the names of crawlers, whether to ask for countries.
+        Raises ValueError when there are too many names.
+        """
+
+    def set_keys(self, day: int, today: bytes | None, before: bytes | None) -> None:
+        """Put the keys of a day (since 1970, UTC) and of the day before in force."""
+
+    def set_domains(self, hosts: Sequence[str]) -> None:
+        """Take the hosts of tracking domains, and forget every link."""
+
+    def forget(self, number: int, code: str | None) -> None:
+        """Forget a link that changed, and what is held under its new code, in lower case."""
+
+    def forget_all(self) -> None:
+        """Forget every link: it is asked for at its next click."""
+
+    def take(
+        self, data: bytes, peer: str, now_ms: int, date: str
+    ) -> tuple[int, bytes, list[tuple[int, bytes]], bool] | None:
+        """Take the requests at the start of `data` that are plainly for links.
+
+        `peer` is the address at the other end of the socket, `date` the value of the header. None:
+        the first request is not plainly one, or not whole. Else how many bytes were taken, the
+        answers to them, the record of each request with its partition, and whether the last one
+        asks to close the connection. Whatever the source raises is raised here, and nothing taken.
+        """

@@ -55,6 +55,8 @@ class Config:
     spool_bytes_max: int = limits.SPOOL_BYTES_MAX
     spool_age_max_ms: int = limits.SPOOL_AGE_MAX_MS
     accept_deadline_ms: int = limits.ACCEPT_DEADLINE_MS
+    hot_lane: bool = True
+    """Whether plain requests for links go past the HTTP library."""
     snapshot_every_ms: int = limits.SNAPSHOT_EVERY_MS
     lease_ms: int = limits.LEASE_MS
     log_level: str = "info"

@@ -118,6 +118,11 @@ def producer_id() -> int:
     return secrets.randbits(63) | 1
 
 
+def random_bytes(count: int) -> bytes:
+    """Random bytes for ids that are made where no randomness is drawn, each to be used once."""
+    return os.urandom(count)
+
+
 def token() -> str:
     """An unguessable URL-safe text of 256 bits: API keys."""
     return secrets.token_urlsafe(32)

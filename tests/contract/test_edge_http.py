@@ -1,5 +1,5 @@
 """The public listener below its routes: framing, sizes, deadlines. Rows B5-B8 of the bad-input
-table, over raw sockets.
+table, over raw sockets, with and without the hot lane.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ MARK = b"sEnTiNeL"
 HEAD_S = 0.4
 
 
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@pytest.fixture(scope="module", params=[True, False], ids=["hot lane", "ordinary lane"])
+def edge(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     deadlines = Deadlines(head_s=HEAD_S, keep_alive_s=1.0, write_s=0.5)
-    with serving(tmp_path_factory.mktemp("edge"), deadlines) as running:
+    folder = tmp_path_factory.mktemp("edge")
+    with serving(folder, deadlines, hot_lane=request.param) as running:
         yield running
 
 

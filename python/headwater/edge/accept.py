@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Protocol
+
+
+class Wait(Protocol):
+    """What is waited for: a future, or what passes for one."""
+
+    def done(self) -> bool: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
 
 
 class DeadlinePassed(Exception):
@@ -24,10 +32,10 @@ class DeadlineQueue:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, Wait]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def limit(self, future: asyncio.Future[Any]) -> None:
+    def limit(self, future: Wait) -> None:
         """`future` is done in time, or ends with DeadlinePassed; it must then be awaited."""
         loop = future.get_loop()
         until = loop.time() + self._seconds

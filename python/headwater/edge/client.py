@@ -13,6 +13,7 @@ from headwater.edge import page_address
 from headwater.edge.address import parse_address, place
 from headwater.edge.cards import without_card
 from headwater.edge.network import Networks
+from headwater.edge.ranges import Ranges
 from headwater.edge.text import cut
 from headwater.model.records import Client, Request
 
@@ -36,6 +37,11 @@ class TrustedProxies:
 
     def __bool__(self) -> bool:
         return bool(self._networks)
+
+    @property
+    def ranges(self) -> Ranges:
+        """The same networks as ranges."""
+        return Ranges((each.version, int(each[0]), int(each[-1])) for each in self._networks)
 
     def _trusts(self, text: str) -> bool:
         address = parse_address(text)

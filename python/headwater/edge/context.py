@@ -17,6 +17,7 @@ from headwater.edge.memory import Memory
 from headwater.edge.meters import Meters
 from headwater.edge.network import Networks
 from headwater.edge.targets import Targets
+from headwater.journal.lane import Waiter
 
 Decision = dict[str, Any]
 
@@ -35,6 +36,10 @@ class Writer(Protocol):
 
     def submit(self, partition: int, record: bytes) -> asyncio.Future[bool]:
         """True when safe in Redis, False when safe in the spool alone; raises JournalFull."""
+        ...
+
+    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
+        """The same, and `waiter` is told."""
         ...
 
 

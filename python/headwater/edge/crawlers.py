@@ -37,6 +37,8 @@ class Crawlers:
             agent: [operators[name] for name in sorted(names)]
             for agent, names in operators_by_agent.items()
         }
+        self.names: list[str] = sorted(self._by_agent)
+        """What the user agents of all operators carry, in lower case."""
         # The longest name first: "Googlebot-Image" is not merely a "Googlebot".
         names = sorted(self._by_agent, key=lambda name: (-len(name), name))
         choice = "|".join(re.escape(name) for name in names)

@@ -137,6 +137,8 @@ class LinkTable:
         self._partners_by_external: dict[str, int] = {}
         self._external_partners: dict[int, str] = {}
         self._links_by_external: dict[tuple[int, str], Link] = {}
+        self.watch: Callable[[str, int, Value | None], None] = pass_over
+        """Told of each object before it changes, with its new value."""
         self._apply: dict[str, Callable[[int, Value | None], None]] = {
             "brand": self._brand,
             "program": self._program,
@@ -153,6 +155,7 @@ class LinkTable:
         store = self._apply.get(kind)
         if store is None:
             return
+        self.watch(kind, number, value)
         try:
             store(number, value)
         except (KeyError, TypeError, ValueError) as error:
@@ -209,6 +212,10 @@ class LinkTable:
 
     def is_domain(self, host: str) -> bool:
         return host in self._domains_by_host
+
+    @property
+    def domain_hosts(self) -> list[str]:
+        return list(self._domains_by_host)
 
     @property
     def has_domains(self) -> bool:
@@ -351,6 +358,10 @@ class LinkTable:
             )
             self._keys[number] = found
             self._keys_by_digest[found.digest] = found
+
+
+def pass_over(_kind: str, _number: int, _value: Value | None) -> None:
+    """Nobody watches."""
 
 
 def _is_active(value: Value) -> bool:

@@ -58,6 +58,8 @@ class AddressLists:
             digest.update(name.encode() + b"\n" + loaded[name].digest)
             self.version = digest.hexdigest()
             self._add(name, loaded[name].content)
+        self.packed = [(flag, *ranges.packed()) for ranges, flag in self._ranges]
+        """What holds of an address in a list, a bit, and the list as `Ranges.packed` gives it."""
         self.of: Callable[[Place], tuple[int, str | None]] = functools.lru_cache(
             maxsize=limits.ADDRESSES_REMEMBERED_MAX
         )(self._of)
@@ -73,6 +75,20 @@ class AddressLists:
             held, was_loaded = _RANGE_FLAGS[name]
             self._ranges.append((content, int(held)))
             self._loaded_flags |= int(was_loaded)
+
+    @property
+    def loaded_flags(self) -> int:
+        """Bits of NetworkFlag: which lists there are."""
+        return self._loaded_flags
+
+    @property
+    def crawler_names(self) -> list[str]:
+        """In lower case, what user agents carry whose addresses are in the list of crawlers."""
+        return self._crawlers.names if self._crawlers else []
+
+    @property
+    def has_countries(self) -> bool:
+        return self._country is not None
 
     def _of(self, at: Place) -> tuple[int, str | None]:
         flags = self._loaded_flags

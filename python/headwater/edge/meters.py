@@ -32,9 +32,9 @@ class Meters:
         """An event was answered as safe."""
         self._accepted[kind] += 1
 
-    def unaccepted(self, reason: str) -> None:
-        """A visitor was redirected and the click was not safe."""
-        self._unaccepted[reason] += 1
+    def unaccepted(self, reason: str, number: int = 1) -> None:
+        """Visitors were redirected and their clicks were not safe."""
+        self._unaccepted[reason] += number
 
     def rejected(self, source: str, reason: str) -> None:
         """A report was recorded as a rejection."""
@@ -44,13 +44,13 @@ class Meters:
         """A request was refused."""
         self._refused[route, code] += 1
 
-    def observe(self, route: str, seconds: float) -> None:
-        """A request of `route` was answered after `seconds`."""
+    def observe(self, route: str, seconds: float, number: int = 1) -> None:
+        """Requests of `route` were answered, each after `seconds`."""
         row = self._seconds.get(route)
         if row is None:
             row = self._seconds[route] = [0.0] * (len(_BOUNDS) + 2)
-        row[bisect.bisect_left(_BOUNDS, seconds)] += 1
-        row[-1] += seconds
+        row[bisect.bisect_left(_BOUNDS, seconds)] += number
+        row[-1] += seconds * number
 
     def flush(self) -> None:
         """Hand what was counted to the metrics of the process."""

@@ -44,8 +44,8 @@ class Networks:
 
     def __init__(self, lists: Lists | None = None, keys: DayKeys | None = None) -> None:
         self.lists = lists or Lists()
-        self._keys = keys or NoKeys()
-        self._changes = self._keys.changes
+        self.keys = keys or NoKeys()
+        self._changes = self.keys.changes
         self._digested = functools.lru_cache(maxsize=limits.ADDRESSES_REMEMBERED_MAX)(self._digest)
 
     def of(
@@ -67,7 +67,7 @@ class Networks:
         )
 
     def _under(self, day: int, line: bytes, brand: int) -> bytes | None:
-        keys = self._keys
+        keys = self.keys
         if keys.changes != self._changes:
             # What was made with a key that is gone goes with it.
             self._changes = keys.changes
@@ -75,5 +75,5 @@ class Networks:
         return self._digested(line, brand, day) if keys.key(day) is not None else None
 
     def _digest(self, line: bytes, brand: int, day: int) -> bytes | None:
-        key = self._keys.key(day)
+        key = self.keys.key(day)
         return None if key is None else digest_of(key, line, brand)

@@ -41,7 +41,15 @@ def assert_c_parser() -> None:
 class EdgeProtocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_address", "_arrived", "_head_timer", "_is_weighed", "_server", "_write_timer")
+    __slots__ = (
+        "_address",
+        "_arrived",
+        "_head_timer",
+        "_is_answering",
+        "_is_weighed",
+        "_server",
+        "_write_timer",
+    )
 
     def __init__(self, manager: EdgeServer, **arguments: Any) -> None:
         super().__init__(manager, **arguments)
@@ -50,6 +58,8 @@ class EdgeProtocol(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._arrived = 0
+        # The loop of requests works on one; it may also wait for one, or not have begun.
+        self._is_answering = False
         # Some head on this connection may be too large; ordinary ones are not looked through.
         self._is_weighed = False
 
@@ -107,11 +117,13 @@ class EdgeProtocol(RequestHandler):
         server = self._server
         while not self._force_close:
             if not self._messages:
+                self._is_answering = False
                 self._waiter = self._loop.create_future()
                 try:
                     await self._waiter
                 finally:
                     self._waiter = None
+            self._is_answering = True
             message, payload = self._messages.popleft()
             if self._parser is not None:
                 self._parser.message_consumed()
@@ -238,6 +250,7 @@ class EdgeServer(web.Server):
         trusts: Callable[[str], bool],
         deadlines: Deadlines | None = None,
         connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
+        protocol: Callable[..., EdgeProtocol] = EdgeProtocol,
     ) -> None:
         assert_c_parser()
         super().__init__(handler)
@@ -245,11 +258,12 @@ class EdgeServer(web.Server):
         """Told the code of each request that no handler saw."""
         self.deadlines = deadlines or Deadlines()
         self._trusts = trusts
+        self._protocol = protocol
         self._connections_max = connections_per_address_max
         self._by_address: Counter[str] = Counter()
 
     def __call__(self) -> RequestHandler:
-        return EdgeProtocol(
+        return self._protocol(
             self,
             loop=self._loop,
             keepalive_timeout=self.deadlines.keep_alive_s,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import chain
 
 Range = tuple[int, int, int]
 """IP version, first address, last address."""
@@ -79,6 +82,21 @@ class Ranges:
         """Whether an address is in the list."""
         at = bisect_right(self._firsts[version], number) - 1
         return at >= 0 and number <= self._lasts[version][at]
+
+    def packed(self) -> tuple[bytes, bytes]:
+        """First and last address of each range, one after the other, in the machine's byte order:
+        of IPv4 4 bytes each, of IPv6 16.
+        """
+        ends = {
+            version: chain.from_iterable(
+                zip(self._firsts[version], self._lasts[version], strict=True)
+            )
+            for version in _BITS
+        }
+        return (
+            array("I", ends[4]).tobytes(),
+            b"".join(number.to_bytes(16, sys.byteorder) for number in ends[6]),
+        )
 
 
 def _merged(spans: list[int], bits: int) -> tuple[list[int], list[int]]:

@@ -42,7 +42,7 @@ _CONSUMED = {"u", "sig", "sig_expires", "consent", "hw_test", "external_click_id
 _PREVIEW = "+"
 _NO_VALUES = dict.fromkeys(TOKENS, "")
 # Click ids that advertising systems add to the visits they are paid for.
-_AD_CLICK_IDS = ("gclid", "gbraid", "wbraid", "msclkid", "dclid", "yclid")
+AD_CLICK_IDS = ("gclid", "gbraid", "wbraid", "msclkid", "dclid", "yclid")
 # Plain ints: an enum's member costs a look-up each time it is packed.
 _CLICK, _BROWSER, _LINK = int(Kind.CLICK), int(Trust.BROWSER), int(Source.LINK)
 _DENIED, _REFUSED = int(Flag.CONSENT_DENIED), int(Flag.DEEP_LINK_REFUSED)
@@ -213,7 +213,7 @@ def _flags(visit: _Visit, denied: bool) -> int:
         flags |= _TEST
     if query.raw("qr") == "1":
         flags |= _QR
-    if any(name in query for name in _AD_CLICK_IDS):
+    if any(name in query for name in AD_CLICK_IDS):
         flags |= _AD_CLICK_ID
     return flags
 
@@ -275,13 +275,18 @@ def _values(visit: _Visit, click_id: str) -> dict[str, str]:
     }
 
 
+def forwarded_names(program: Program, target: Target) -> list[str]:
+    """Names of the parameters that a visit's query may hand on to a destination."""
+    kept_back = {*target.names, *_CONSUMED, program.click_param}
+    return [name for name in program.forward if name not in kept_back]
+
+
 def _forwarded(visit: _Visit) -> list[str]:
     """The parameters the program wants handed on, but none its destination names already."""
-    held = visit.target.names
     pairs = []
-    for name in visit.program.forward:
+    for name in forwarded_names(visit.program, visit.target):
         raw = visit.query.raw(name)
-        if raw is None or name in held or name in _CONSUMED or name == visit.program.click_param:
+        if raw is None:
             continue
         value = unquote_to_bytes(raw.replace("+", " ").encode("utf-8", "surrogateescape"))
         pairs.append(f"{quote_from_bytes(name.encode(), '')}={quote_from_bytes(value, '')}")

@@ -136,7 +136,7 @@ class Redirect(web.StreamResponse):
     none of the machinery of an ordinary answer, a fifth of a redirect's cost, is needed.
     """
 
-    _HEAD = (
+    HEAD = (
         "302 Found\r\nCache-Control: no-store\r\nX-Robots-Tag: noindex\r\n"
         "Referrer-Policy: no-referrer-when-downgrade\r\n"
         f"Server: {SERVER}\r\nContent-Length: 0\r\n"
@@ -176,7 +176,7 @@ class Redirect(web.StreamResponse):
             connection = "Connection: keep-alive\r\n"
         cookie = f"Set-Cookie: {self.cookie}\r\n" if self.cookie else ""
         transport.write(
-            f"HTTP/1.{0 if is_old else 1} {self._HEAD}Location: {self.location}\r\n{cookie}"
+            f"HTTP/1.{0 if is_old else 1} {self.HEAD}Location: {self.location}\r\n{cookie}"
             f"{connection}Date: {rfc822_formatted_time()}\r\n\r\n".encode("ascii")
         )
         if request.protocol.writing_paused:

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from headwater import _core, identity_key, ids, limits
 from headwater.config import Config
 from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
+from headwater.edge.hot import HotProtocol
+from headwater.edge.hot_links import HotLinks
 from headwater.edge.links import LinkTable
 from headwater.edge.lists import Lists
 from headwater.edge.memory import Memory
 from headwater.edge.network import Networks
-from headwater.edge.protocol import Deadlines, EdgeServer
+from headwater.edge.protocol import Deadlines, EdgeProtocol, EdgeServer
 from headwater.edge.routes import make_handler
 from headwater.journal.config_feed import ConfigFeed
 from headwater.journal.daily_keys import DailyKeys
@@ -30,11 +33,13 @@ class Listener:
 
     def __init__(self, edge: Edge, deadlines: Deadlines | None = None) -> None:
         self._edge = edge
+        self._hot = HotLinks(edge) if edge.config.hot_lane else None
         self._http = EdgeServer(
             make_handler(edge),
             refused=lambda code: edge.meters.refused("connection", code),
             trusts=edge.proxies.trusts,
             deadlines=deadlines,
+            protocol=partial(HotProtocol, hot=self._hot) if self._hot else EdgeProtocol,
         )
         self._listening: asyncio.Server | None = None
         self._flush: asyncio.TimerHandle | None = None
@@ -62,6 +67,8 @@ class Listener:
         await self._http.shutdown(limits.DRAIN_S)
         if self._flush is not None:
             self._flush.cancel()
+        if self._hot is not None:
+            self._hot.close()
         self._edge.meters.flush()
 
     def _flush_meters(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from headwater.journal import keys
 from headwater.journal.backlog import Backlog
@@ -13,6 +12,14 @@ from headwater.journal.spool import Location
 
 # What a record alone in its frame costs on disk beyond its own bytes.
 RECORD_COST_BYTES: Final = keys.HEADER_BYTES + ENTRY.size
+
+
+class Waiter(Protocol):
+    """Who is told what became of a record: a future, or what passes for one."""
+
+    def done(self) -> bool: ...
+    def set_result(self, is_in_redis: bool, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
 
 
 class Lane:
@@ -35,15 +42,13 @@ class Lane:
         self.backlog = backlog
         self.prefix = xadd_prefix(partition)
         self.records: list[bytes] = []
-        self.futures: list[asyncio.Future[bool]] = []
+        self.futures: list[Waiter] = []
         self.gathered_bytes = 0
         self.next_sequence = 1
         self.in_flight: Frame | None = None
         self.scheduled = False
 
-    def take(
-        self, records_max: int, bytes_max: int
-    ) -> tuple[list[bytes], list[asyncio.Future[bool]], int]:
+    def take(self, records_max: int, bytes_max: int) -> tuple[list[bytes], list[Waiter], int]:
         """Remove what fits into one frame: records, their futures, what they were charged."""
         records, futures, cost = self.records, self.futures, self.gathered_bytes
         if len(records) <= records_max and cost <= bytes_max:
@@ -68,9 +73,7 @@ class Frame:
 
     __slots__ = ("first", "futures", "lane", "last", "location", "sent_s", "settled", "syncing")
 
-    def __init__(
-        self, lane: Lane, first: int, last: int, futures: list[asyncio.Future[bool]]
-    ) -> None:
+    def __init__(self, lane: Lane, first: int, last: int, futures: list[Waiter]) -> None:
         self.lane = lane
         self.first = first
         self.last = last

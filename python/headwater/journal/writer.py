@@ -19,7 +19,7 @@ from typing import Any
 from headwater import clock, faults, limits, metrics
 from headwater.errors import JournalError, JournalFull
 from headwater.journal import keys
-from headwater.journal.lane import RECORD_COST_BYTES, Frame, Lane
+from headwater.journal.lane import RECORD_COST_BYTES, Frame, Lane, Waiter
 from headwater.journal.resend import Resender, xadd
 from headwater.journal.resp import RedisError
 from headwater.journal.spool import Spool
@@ -111,6 +111,14 @@ class JournalWriter:
         True: in Redis. False: in the spool alone, on disk. JournalError: nowhere, or not known
         to be. Raises JournalFull, and takes nothing, at a bound of memory, disk or age.
         """
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self.put(partition, record, future)
+        return future
+
+    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
+        """Take a record and tell `waiter`, as `submit` tells its future. One waiter may stand for
+        several records; it is told of each.
+        """
         cost = len(record) + RECORD_COST_BYTES
         if cost > self._room_bytes or self._refusal is not None:
             raise JournalFull(self._refusal or "the spool's bound in bytes is reached")
@@ -119,16 +127,14 @@ class JournalWriter:
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._add_lane(partition)
-        future: asyncio.Future[bool] = self._loop.create_future()
         lane.records.append(record)
-        lane.futures.append(future)
+        lane.futures.append(waiter)
         lane.gathered_bytes += cost
         self._gathered_bytes += cost
         self._room_bytes -= cost
         if not lane.scheduled and lane.in_flight is None:
             lane.scheduled = True
             self._loop.call_soon(self._flush, lane)
-        return future
 
     @property
     def redis_ok(self) -> bool:

@@ -4,6 +4,7 @@
 mod engine;
 mod error;
 mod functions;
+mod hot;
 
 use pyo3::prelude::*;
 
@@ -13,6 +14,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(module)?;
     functions::register(module)?;
     module.add_class::<engine::PyEngine>()?;
+    module.add_class::<hot::PyHotLane>()?;
     module.add_class::<engine::PySnapshotView>()?;
     Ok(())
 }

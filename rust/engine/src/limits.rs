@@ -228,6 +228,16 @@ pub const PHONE_DIGITS_MIN: usize = 7;
 /// Most digits of an international telephone number (E.164).
 pub const PHONE_DIGITS_MAX: usize = 15;
 
+/// Bytes of a head that the hot lane reads: one line of the ordinary lane, so that none of the
+/// ordinary bounds can be passed in it.
+pub const HOT_HEAD_BYTES_MAX: usize = 8190;
+/// Header lines of such a head: browsers send fifteen, proxies add five.
+pub const HOT_HEADERS_MAX: usize = 64;
+/// Pipelined requests of one connection that are answered at once: each has the others wait.
+pub const HOT_REQUESTS_MAX: usize = 32;
+/// Links held ready for the hot lane, some 600 bytes each. At the bound all are made ready anew.
+pub const HOT_LINKS_MAX: usize = 262_144;
+
 /// The bounds of state that a test sets lower, so that each can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

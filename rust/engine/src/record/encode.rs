@@ -158,6 +158,20 @@ impl<'a> Identifiers<'a> {
     pub const NONE: Identifiers<'static> = Identifiers(&[0x90]);
 }
 
+impl<'a> Params<'a> {
+    /// The wire form of names and values, put into `buffer`.
+    pub fn encode(list: &[(&str, &str)], buffer: &'a mut Vec<u8>) -> Self {
+        let mut writer = Writer::new();
+        writer.map(list.len());
+        for (name, value) in list {
+            writer.str(name);
+            writer.str(value);
+        }
+        *buffer = writer.bytes;
+        Self(buffer)
+    }
+}
+
 impl Params<'_> {
     /// No parameters.
     pub const NONE: Params<'static> = Params(&[0x80]);

@@ -162,6 +162,8 @@ impl Trust {
 /// Number of the largest known source: 1 link, 2 pixel, 3 tag, 4 s2s, 5 postback, 6 console,
 /// 7 clock.
 pub const SOURCE_MAX: u64 = 7;
+/// Number of the source of links.
+pub const SOURCE_LINK: u64 = 1;
 /// Number of the source of the tag.
 pub const SOURCE_TAG: u64 = 3;
 /// Number of the source of a partner's own postback.

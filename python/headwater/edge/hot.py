@@ -1,0 +1,209 @@
+"""A connection whose plain requests for links go past the HTTP library: the hot lane.
+
+Bytes are offered to the lane only when aiohttp's parser holds none of an unfinished message and
+nothing is being answered; whatever the lane does not take goes to the parser, in order. A chunk's
+answers leave together when its clicks are safe; until then they are a request in progress, and
+what comes meanwhile is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp.web_protocol import _ErrInfo
+
+from headwater import clock
+from headwater.edge.accept import DeadlinePassed
+from headwater.edge.hot_links import HotLinks, Taken
+from headwater.edge.protocol import EdgeProtocol, EdgeServer
+from headwater.errors import JournalFull
+
+log = logging.getLogger(__name__)
+
+_ROUTE = "redirect"
+_HEAD_END = b"\r\n\r\n"
+_NANOSECONDS = 1e9
+
+
+class Answers:
+    """What one chunk's requests are answered once their clicks are safe, or the deadline passes.
+
+    It is what the journal tells, in a future's place, of each of its records.
+    """
+
+    __slots__ = ("_began_ns", "_left", "_protocol", "count", "data", "is_last")
+
+    def __init__(self, protocol: HotProtocol, data: bytes, count: int, *, is_last: bool) -> None:
+        self._protocol = protocol
+        self._began_ns = clock.perf_ns()
+        self._left = count
+        self.data = data
+        self.count = count
+        self.is_last = is_last
+
+    @property
+    def seconds(self) -> float:
+        """How long they have waited."""
+        return (clock.perf_ns() - self._began_ns) / _NANOSECONDS
+
+    def done(self) -> bool:
+        return self._left == 0
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._protocol._loop
+
+    def set_result(self, is_in_redis: bool, /) -> None:  # noqa: ARG002
+        """One click is safe."""
+        self._protocol.hot.edge.meters.accepted("click")
+        self._settle(1)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """One click is not, or the deadline passed for all that are left: the visitors leave."""
+        meters = self._protocol.hot.edge.meters
+        if isinstance(error, DeadlinePassed):
+            meters.unaccepted("deadline", self._left)
+            self._settle(self._left)
+            return
+        if isinstance(error, JournalFull):
+            meters.unaccepted("journal_full")
+        else:
+            meters.unaccepted("error")
+            log.error("click not recorded", extra={"fields": {"error": type(error).__name__}})
+        self._settle(1)
+
+    def _settle(self, number: int) -> None:
+        self._left -= number
+        if not self._left:
+            self._protocol.answer(self)
+
+
+class HotProtocol(EdgeProtocol):
+    """One connection."""
+
+    __slots__ = ("_held", "_is_between", "_pending", "hot")
+
+    def __init__(self, manager: EdgeServer, *, hot: HotLinks, **arguments: Any) -> None:
+        super().__init__(manager, **arguments)
+        self.hot = hot
+        self._pending: Answers | None = None
+        self._held = b""
+        # aiohttp's parser stands between two messages: what comes next begins a request.
+        self._is_between = True
+
+    def data_received(self, data: bytes) -> None:
+        if data and (self._pending is not None or self._held):
+            self._hold(data)
+        else:
+            self._receive(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._held = b""
+        super().connection_lost(exc)
+
+    def _process_keepalive(self) -> None:
+        if self._pending is not None:
+            # The connection is not idle; its answers start the time anew.
+            self._keepalive_handle = None
+            return
+        super()._process_keepalive()
+
+    def _receive(self, data: bytes) -> None:
+        taken = self._offered(data)
+        if taken is None:
+            self._feed(data)
+            return
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        size, answer, records, is_last = taken
+        rest = data[size:]
+        if rest:
+            self._hold(rest)
+        self._server.requests_count += len(records)
+        answers = Answers(self, answer, len(records), is_last=is_last)
+        self._pending = answers
+        self._request_in_progress = True
+        edge = self.hot.edge
+        put = edge.writer.put
+        for partition, record in records:
+            try:
+                put(partition, record, answers)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the visitor arrives
+                answers.set_exception(error)
+        if not answers.done():
+            edge.click_wait.limit(answers)
+
+    def _offered(self, data: bytes) -> Taken | None:
+        """What the lane takes of `data`; None when it is not to be asked."""
+        if (
+            not self._is_between
+            or self._is_answering
+            or self._messages
+            or self._paused
+            or self._close
+            or self._force_close
+            or not self._address
+            or self.hot.edge.draining
+        ):
+            return None
+        try:
+            return self.hot.take(data, self._address)
+        except Exception as error:  # noqa: BLE001 - the ordinary lane answers
+            log.error("hot lane failed", extra={"fields": {"error": type(error).__name__}})
+            return None
+
+    def _feed(self, data: bytes) -> None:
+        """Give bytes to aiohttp, and note whether its parser is between two messages then.
+
+        It is, when what it was given ends in an empty line, completed a head, and the last request
+        has no more body: half a head cannot hold an empty line.
+        """
+        before = self._request_count
+        super().data_received(data)
+        if not data:
+            return
+        self._is_between = False
+        if self._request_count != before and self._messages and data.endswith(_HEAD_END):
+            message, payload = self._messages[-1]
+            self._is_between = (
+                payload.is_eof()
+                and not isinstance(message, _ErrInfo)
+                and not self._upgraded
+                and not self._buffer_paused
+            )
+
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes until the answers before them are written; no more are read meanwhile."""
+        self._held += data
+        if not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _release(self) -> None:
+        held, self._held = self._held, b""
+        if self.transport is None:
+            return
+        self._resume_reading_for_buffer()
+        self._receive(held)
+
+    def answer(self, answers: Answers) -> None:
+        """Write answers, as every click of theirs is safe or given up."""
+        self._pending = None
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        self.hot.edge.meters.observe(_ROUTE, answers.seconds, answers.count)
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(answers.data)
+        if answers.is_last or self._close or self._force_close:
+            self.force_close()
+            return
+        self._next_keepalive_close_time = close_at = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_at, self._process_keepalive)
+        if self._held:
+            # In a turn of its own: many requests in one chunk must not nest.
+            self._loop.call_soon(self._release)

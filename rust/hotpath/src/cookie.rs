@@ -1,0 +1,109 @@
+//! The visitor cookie.
+
+use std::fmt::Write;
+
+const NAME: &str = "hw_visitor";
+const VISITOR_CHARACTERS: usize = 26;
+const DAY_DIGITS_MAX: usize = 6;
+const DAY_S: u64 = 86_400;
+
+/// A visitor whose browser sent its cookie, and the day on which the cookie ends; 0: not said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known<'a> {
+    pub(crate) visitor: &'a str,
+    pub(crate) until_day: u64,
+}
+
+/// The first well-formed visitor cookie of a `Cookie` header.
+pub(crate) fn read(header: &str) -> Option<Known<'_>> {
+    header.split(';').find_map(|pair| {
+        let (name, value) = pair.trim_matches(' ').split_once('=')?;
+        if name != NAME {
+            return None;
+        }
+        known(value)
+    })
+}
+
+fn known(value: &str) -> Option<Known<'_>> {
+    let visitor = value.get(..VISITOR_CHARACTERS)?;
+    let mut characters = visitor.bytes();
+    if !characters.next().is_some_and(|first| (b'0'..=b'7').contains(&first))
+        || !characters.all(is_of_id)
+    {
+        return None;
+    }
+    let rest = value.get(VISITOR_CHARACTERS..)?;
+    if rest.is_empty() {
+        return Some(Known { visitor, until_day: 0 });
+    }
+    let day = rest.strip_prefix('.')?;
+    if !(1..=DAY_DIGITS_MAX).contains(&day.len()) || !day.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return None;
+    }
+    Some(Known { visitor, until_day: day.parse().ok()? })
+}
+
+fn is_of_id(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z') && !b"ilou".contains(&byte)
+}
+
+/// Whether a cookie that ends on `until_day` already lives `age_s` from now on, to the day.
+pub(crate) fn lives_on(until_day: u64, now_s: u64, age_s: u64, age_s_max: u64) -> bool {
+    (now_s + age_s) / DAY_S <= until_day && until_day <= (now_s + age_s_max) / DAY_S
+}
+
+/// Appends the header line that makes the visitor's cookie live `age_s` from now on.
+pub(crate) fn write(
+    visitor: &str,
+    now_s: u64,
+    age_s: u64,
+    is_secure: bool,
+    is_same_site: bool,
+    answer: &mut String,
+) {
+    let until_day = (now_s + age_s) / DAY_S;
+    let rest = match (is_secure, is_same_site) {
+        (false, _) => "; SameSite=Lax",
+        (true, true) => "; Secure; SameSite=Lax",
+        (true, false) => "; Secure; SameSite=None",
+    };
+    // Writing to a String does not fail.
+    let _ = write!(
+        answer,
+        "Set-Cookie: {NAME}={visitor}.{until_day}; Max-Age={age_s}; Path=/; HttpOnly{rest}\r\n"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VISITOR: &str = "7zzzzzzzzzzzzzzzzzzzzzzzzz";
+
+    #[test]
+    fn the_first_well_formed_cookie_is_taken() {
+        let header = format!("a=b; hw_visitor=8; hw_visitor={VISITOR}.20000; hw_visitor=x");
+        assert_eq!(read(&header), Some(Known { visitor: VISITOR, until_day: 20_000 }));
+        let bare = format!("hw_visitor={VISITOR}");
+        assert_eq!(read(&bare), Some(Known { visitor: VISITOR, until_day: 0 }));
+    }
+
+    #[test]
+    fn what_is_no_visitor_id_is_passed_over() {
+        for value in [
+            "8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "7zzzzzzzzzzzzzzzzzzzzzzzz",
+            "7zzzzzzzzzzzzzzzzzzzzzzzzu",
+            "7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "7zzzzzzzzzzzzzzzzzzzzzzzzz.",
+            "7zzzzzzzzzzzzzzzzzzzzzzzzz.1234567",
+            "7zzzzzzzzzzzzzzzzzzzzzzzzz.+1",
+        ] {
+            let header = format!("hw_visitor={value}; a=b");
+            assert_eq!(read(&header), None, "{value}");
+        }
+        assert_eq!(read("xhw_visitor=1; HW_VISITOR=2"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! Ids: random bytes that were handed in, and the text of an id.
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const TEXT_CHARACTERS: usize = 26;
+
+/// Random bytes, each used once.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Pool {
+    /// Replaces what is left by fresh bytes.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.at = 0;
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// `N` bytes that nobody had yet; `None` when there are too few.
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let end = self.at + N;
+        let taken = self.bytes.get_mut(self.at..end)?;
+        let found = <[u8; N]>::try_from(&*taken).ok()?;
+        taken.fill(0);
+        self.at = end;
+        Some(found)
+    }
+}
+
+/// Appends the 26 characters of an id: Crockford's base32 in lower case.
+pub(crate) fn write(id: [u8; 16], text: &mut String) {
+    let number = u128::from_be_bytes(id);
+    for place in (0..TEXT_CHARACTERS).rev() {
+        let digit = (number >> (5 * place)) & 31;
+        let byte = usize::try_from(digit).ok().and_then(|digit| ALPHABET.get(digit));
+        text.push(char::from(*byte.unwrap_or(&b'0')));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_everywhere() {
+        let mut text = String::new();
+        write([0xff; 16], &mut text);
+        assert_eq!(text, "7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        text.clear();
+        write(1_u128.to_be_bytes(), &mut text);
+        assert_eq!(text, "00000000000000000000000001");
+    }
+
+    #[test]
+    fn no_byte_is_given_twice() {
+        let mut pool = Pool::default();
+        pool.fill(&[1, 2, 3, 4, 5]);
+        assert_eq!(pool.take::<2>(), Some([1, 2]));
+        assert_eq!(pool.take::<4>(), None);
+        assert_eq!(pool.take::<3>(), Some([3, 4, 5]));
+        assert_eq!((pool.take::<1>(), pool.left()), (None, 0));
+    }
+}

@@ -1,0 +1,23 @@
+//! The hot lane of the edge: the bytes of requests for links in, records and answers out.
+//!
+//! What it takes is a strict subset of what the ordinary lane takes, and of that it makes the same
+//! records and the same answers, byte for byte but for ids and times; a differential test of the
+//! edge holds it to that. Of everything else it says that it is not its own, by `None`, and keeps
+//! nothing. Framing is `httparse`'s, held to a stricter grammar here (see `head`).
+//!
+//! The crate reads no clock and draws no randomness: both are handed to it.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod address;
+mod click;
+mod cookie;
+mod head;
+mod id;
+mod lane;
+mod link;
+mod query;
+
+pub use address::Ranges;
+pub use lane::{AddressLists, DayKeys, HotLane, Rules, Source, Taken};
+pub use link::{Link, Part, Token};
