@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from headwater import _core, ids
+from headwater.book.book import Book
 from headwater.config import Config
-from headwater.ledger import matching, objects, outbox, spreads
+from headwater.ledger import enrolling, matching, objects, outbox, spreads
+from headwater.ledger.actions import ActionFilter, action_page
+from headwater.ledger.book_store import BookStore, settings_of
 from headwater.ledger.engine import Ledger
+from headwater.ledger.matching import PartitionBatch
 from headwater.ledger.objects import Origin
+from headwater.ledger.terms import Owner, create_terms
+from headwater.matcher.ordering import ordered
 from headwater.matcher.partition import Partition
 from headwater.matcher.recovery import rebuild
+from headwater.model.book import Booked
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
     ConversionBody,
+    DecisionBody,
     IdentifierType,
     IdentifyBody,
     Kind,
@@ -32,6 +40,7 @@ from headwater.model.records import (
 )
 from headwater.ops.simulate import run_simulate
 from ledger_tools import PROGRAM, acquired, ledger_in
+from terms_tools import value_of
 
 T0 = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -82,6 +91,7 @@ class Scene:
         ]
         self._sequence = 1
         self.partition = self.owner()
+        self.book = Book(0)
         self.publish(T0)
 
     def make(self, code: str) -> tuple[int, int]:
@@ -104,10 +114,36 @@ class Scene:
         engine = rebuild(self.ledger, self.data, row)
         return Partition(row, engine, self.data, matching.quarantined(self.ledger, 0))
 
+    def _keep_book(self, store: BookStore, batch: PartitionBatch) -> Booked:
+        return self.book.apply(store, batch.outcomes, ordered(batch.outcomes))
+
+    def terms(self, event: dict[str, Any], partner: int | None = None, **members: Any) -> None:
+        """Put terms in force that pay `event` for a sale; of one partner, or of everybody."""
+
+        def make(owner: Owner, _now_ms: int) -> dict[str, Any]:
+            value = value_of(program=self.program, partner=owner.partner, caps=[], until_ms=None)
+            return {**value, **members, "events": {str(self.event_type): event}}
+
+        reference = None if partner is None else self.partners[partner]
+        asked = {"program": self.program, "partner": reference, "make": make}
+        assert create_terms(self.ledger, Origin(), **asked) is not None
+        self.publish(T0)
+
+    def enrol(self, partner: int) -> None:
+        """Let a partner have terms of its own."""
+        pair = (self.program, self.partners[partner])
+        enrolling.enrol(self.ledger, Origin(), *pair, None, identify=lambda _brand, _email: ())
+        self.publish(T0)
+
+    def tick(self, at_ms: int) -> None:
+        """Say that time went on."""
+        self.send(at_ms, self._record(Kind.TICK, at_ms, (), 0))
+
     def take_over(self) -> None:
         """Another owner, who begins another file of the archive."""
         self.partition.close()
         self.partition = self.owner()
+        self.book = Book(0, settings_of(self.ledger, 0))
 
     def change(self, **columns: Any) -> None:
         """Change the program."""
@@ -130,7 +166,7 @@ class Scene:
     def commit(self, at_ms: int, *frames: bytes) -> None:
         ms, seq = max(self.partition.position, (at_ms, 0))
         batch = self.partition.apply([(ms, seq + n, f) for n, f in enumerate(frames, 1)])
-        matching.commit(self.ledger, [batch], lease_until_ms=0)
+        matching.commit(self.ledger, [batch], lease_until_ms=0, book=self._keep_book)
         self.partition.committed(batch)
 
     def click(self, at_ms: int, partner: int, who: int, **fields: Any) -> bytes:
@@ -163,9 +199,25 @@ class Scene:
         event = ids.event_id(at_ms)
         return encode(Record(kind, event, brand, at_ms, None, Trust.SERVER, Source.S2S, body))
 
+    def decide(self, at_ms: int, action: str, subject: bytes, **params: str) -> None:
+        """A manager's decision on the log."""
+        body = DecisionBody(action, subject, params)
+        self.send(at_ms, self._record(Kind.DECISION, at_ms, body, self.brand))
+
+    def actions(self) -> list[dict[str, Any]]:
+        """The actions of the ledger."""
+        return action_page(self.ledger, ActionFilter(), before=None, count=99)
+
     def simulate(self, capsys: Any, *changes: str, **options: Any) -> Any:
         """What `--json` prints."""
-        asked = {"program": "check", "since": SINCE, "until": None, "csv": None, **options}
+        asked = {
+            "program": "check",
+            "since": SINCE,
+            "until": None,
+            "terms": None,
+            "csv": None,
+            **options,
+        }
         code = run_simulate(Config(data=self.data), changes=list(changes), as_json=True, **asked)
         assert code == 0
         return json.loads(capsys.readouterr().out)

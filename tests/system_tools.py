@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from headwater.config import Config
 from headwater.journal import redis_server
+from headwater.ledger import outbox
 from headwater.ledger.census import census
 from headwater.ledger.engine import open_ledger
 from headwater.ops.client import ConsoleClient
@@ -32,6 +33,7 @@ from headwater.ops.demo_traffic import Scene, Tally, Traffic
 
 READY_S = 60.0
 COMMITTED_S = 120.0
+CONFIGURED_S = 30.0
 
 
 def free_port() -> int:
@@ -180,7 +182,26 @@ class System:
             enrolled = console.put(f"/v1/programs/{program['id']}/partners/{partner['id']}", {})
             codes.append(enrolled["default_link"]["code"])
         key = console.post("/v1/keys", {"scopes": ["events"], "brand_id": brand["id"]})["key"]
+        self.wait_configured()
         return Scene("127.0.0.1", self.settings.port, code, key, tuple(codes))
+
+    def wait_configured(self) -> None:
+        """Until every edge has the newest configuration.
+
+        Edges share the port, and a new connection is any one's: so many answers in a row that
+        one of them was each edge's (all but e^-32).
+        """
+        ledger = open_ledger(self.settings.effective_ledger_url)
+        try:
+            newest = outbox.newest_told(ledger)
+        finally:
+            ledger.close()
+
+        def is_known() -> bool:
+            answers = (self.edge("GET", "/readyz") for _ in range(32 * self.settings.edges))
+            return all(each.json["configuration_revision"] >= newest for each in answers)
+
+        wait_for(is_known, CONFIGURED_S, "every edge has the newest configuration")
 
     def wait_committed(self, answered: int, seconds: float = COMMITTED_S) -> None:
         ledger = open_ledger(self.settings.effective_ledger_url)

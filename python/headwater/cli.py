@@ -137,6 +137,17 @@ def console(data: Data = None, console_port: ConsolePort = None) -> None:
     _run_role(lambda: run_console(settings, ready.touch))
 
 
+@app.command()
+def courier(data: Data = None) -> None:
+    """Run the courier: partner pixels to the partners' servers."""
+    from headwater.courier.service import run_courier
+    from headwater.ops import logs
+
+    settings = _load(data=data)
+    logs.start("courier", settings.log_level)
+    _run_role(lambda: run_courier(settings))
+
+
 def _run_role(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         _run_until_signal(main())
@@ -245,6 +256,10 @@ def simulate(
     more: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Further changed rules.")
     ] = None,
+    terms: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Terms to try, as POST .../terms takes them."),
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="T", help="... and before.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     csv: Annotated[
@@ -252,7 +267,7 @@ def simulate(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Replay the archive under changed rules: whose credit would move. Changes nothing."""
+    """Replay the archive under changed rules: who would gain or lose. Changes nothing."""
     from headwater.ops.simulate import run_simulate
 
     settings = _load(data=data)
@@ -264,6 +279,7 @@ def simulate(
             since=since,
             until=until,
             changes=changes,
+            terms=terms,
             as_json=as_json,
             csv=csv,
         )
@@ -324,6 +340,24 @@ def doctor(data: Data = None, port: Port = None, console_port: ConsolePort = Non
     from headwater.ops.doctor import run_doctor
 
     raise typer.Exit(run_doctor(_load(data=data, port=port, console_port=console_port)))
+
+
+@app.command()
+def settle(
+    until: Annotated[
+        str | None, typer.Option(metavar="T", help="What is due by then, RFC 3339; default: now.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Lock what is due."""
+    from headwater.ops.settle import run_settle
+
+    try:
+        typer.echo(f"locked {run_settle(_load(data=data), until)}")
+    except ConfigError as error:
+        _refuse(error)
+    except HeadwaterError as error:
+        _fail(error)
 
 
 @app.command("check-domain")

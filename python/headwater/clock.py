@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Final
+
+ISO_MS_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, with which calendars end."""
 
 
 def now_ms() -> int:
@@ -32,7 +36,10 @@ def sleep(seconds: float) -> None:
 
 
 def iso_ms(at_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, the form of every time the API emits."""
+    """RFC 3339 in UTC with milliseconds, the form of every time the API emits.
+
+    Raises ValueError beyond ISO_MS_MAX.
+    """
     moment = datetime.fromtimestamp(at_ms // 1000, tz=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 

@@ -60,6 +60,10 @@ class Config:
     snapshot_every_ms: int = limits.SNAPSHOT_EVERY_MS
     lease_ms: int = limits.LEASE_MS
     log_level: str = "info"
+    egress_allow: tuple[str, ...] = ()
+    """Networks that partner pixels reach although they are not public: a brand's own servers."""
+    egress_http: bool = False
+    """Partner pixels may be http, not only https."""
     lists_datacentre_strict: tuple[Path, ...] = ()
     """Files of networks that cloud services publish. In the file, the section `lists`."""
     lists_datacentre_broad: tuple[Path, ...] = ()

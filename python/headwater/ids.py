@@ -146,3 +146,8 @@ def nonce() -> bytes:
 def link_code(length: int) -> str:
     """A random link code of `length` characters, without the ones people misread."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def jitter(bound: int) -> int:
+    """A whole number from -bound to bound, both included."""
+    return secrets.randbelow(2 * bound + 1) - bound

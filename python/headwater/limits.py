@@ -189,7 +189,7 @@ READ_BLOCK_MS: Final = 100
 # A stopped owner loses its partitions after this.
 LEASE_MS: Final = 5000
 LEASE_RENEW_MS: Final = 1000
-# The owner's tick on an idle log: timers of the engine fire on it.
+# The owner's tick on every log, busy or idle: what is due by time, such as locks, is done on it.
 TICK_MS: Final = 1000
 SNAPSHOT_EVERY_MS: Final = 60_000
 SNAPSHOTS_KEPT: Final = 2
@@ -246,8 +246,9 @@ FRAUD_REPORT_ROWS_MAX: Final = 200_000
 # Conversions whose reports and explanations one report of match rates reads: five seconds of one
 # thread.
 MATCH_REPORT_ROWS_MAX: Final = 100_000
-# Clicks looked through for one page of those with a verdict: a tenth of a second.
-CLICK_PAGE_SCAN_ROWS_MAX: Final = 20_000
+# Clicks, or conversions, looked through for one page of those with a verdict or a status: a tenth
+# of a second.
+PAGE_SCAN_ROWS_MAX: Final = 20_000
 # Of the list of crawlers: patterns and bytes of one record, which holds 32 KiB; bytes of one
 # pattern; patterns and bytes in all, as the engine takes: five times what is published.
 BOT_CHUNK_PATTERNS_MAX: Final = 400
@@ -279,6 +280,20 @@ IDENTIFIER_CHARACTERS_MAX: Final = 1024
 CLICK_SCAN_ROWS_MAX: Final = 20_000
 # Conversions one partner's question is answered with: lines of an order, buyers of a household.
 PARTNER_CONVERSIONS_MAX: Final = 50
+# Sub ids of one partner's day that are summed up apart: those that come later are summed up
+# together, so that nobody makes reports slow with a sub id a click.
+ROLLUP_SUB_IDS_MAX: Final = 1000
+# A quarter hour is summed up when it has been over for this long: what comes later, comes seldom.
+ROLLUP_FOLD_AFTER_MS: Final = 60_000
+# Programs whose quarter hours one batch sums up: some ten milliseconds. The rest follows with the
+# next.
+ROLLUP_FOLDS_MAX: Final = 20
+# Cells one report may read where no sums are kept of what it groups by together: two seconds.
+REPORT_CELLS_MAX: Final = 1_000_000
+# Rows one report may have before it is cut into pages: each takes about 500 bytes.
+REPORT_GROUPS_MAX: Final = 200_000
+# Days a report of rollups may span: three years and the day between.
+ROLLUP_DAYS_MAX: Final = 1096
 # Days one report may span: a quarter, which is how accounts are kept.
 REPORT_DAYS_MAX: Final = 92
 # How often a read that waits for the matcher looks again.
@@ -290,6 +305,89 @@ PUBLISH_POLL_MS: Final = 250
 LOOKUP_NONE_KEPT_S: Final = 2
 # The configuration is on the log within this, or the console answers 503.
 PUBLISH_WAIT_MS: Final = 5000
+
+# ---- Money -----------------------------------------------------------------------------------
+# Ten billion units of most currencies. What claims to earn more is a mistake or an attack; its
+# micros still fit a signed 64-bit number.
+PAYOUT_MINOR_MAX: Final = 10**12
+# Of one click a million minor units: nine million such clicks of a day fit a counter.
+CLICK_MICROS_MAX: Final = 10**12
+# The same of one order that earns anything: counters of revenue hold nine million of them.
+PAID_ORDER_MINOR_MAX: Final = 10**12
+# Numerator and denominator of an exchange rate: twelve digits on each side of the point.
+RATE_PART_MAX: Final = 10**24
+# Open-ended locking ends two years after the day an action was tracked on, as on impact.com.
+LOCK_DAYS_MAX: Final = 730
+LOCK_MONTHS_MAX: Final = 24
+# Longer notice than a quarter is a contract that cannot be changed.
+CHANGE_NOTICE_DAYS_MAX: Final = 90
+# Terms of one partner: what a person can still read; together they fit a record of the log.
+PAYOUT_GROUPS_MAX: Final = 100
+GROUP_VALUES_MAX: Final = 100
+TIER_STEPS_MAX: Final = 20
+CAPS_MAX: Final = 20
+TERMS_BYTES_MAX: Final = 24 * KIB
+# Maps and lists of terms over all levels, as the engine takes of one control value.
+TERMS_ENTRIES_MAX: Final = 4096
+
+# ---- The book --------------------------------------------------------------------------------
+# Actions and days of clicks that one tick, or one `settle`, locks: some fifty milliseconds. The
+# rest follows with the next.
+LOCKED_AT_ONCE_MAX: Final = 1000
+# Clicks that one decision by filter accepts or rejects; whoever asked asks again for the rest.
+REVIEWED_AT_ONCE_MAX: Final = 1000
+# Decisions one request asks for, and brands one `settle`: each is three rows of a transaction.
+DECISIONS_AT_ONCE_MAX: Final = 300
+# Moves of one action, modifications of one order: as many as impact.com takes.
+ACTION_MOVES_MAX: Final = 1000
+
+# ---- Partner pixels --------------------------------------------------------------------------
+# A URL with every macro in it; what follows is cut by servers on the way.
+PIXEL_TEMPLATE_BYTES_MAX: Final = 4 * KIB
+# A rendered URL beyond it is cut by servers on the way, so it is not sent.
+PIXEL_URL_BYTES_MAX: Final = 8 * KIB
+# Pixels of one partner: more than programs times slots of any partner known.
+PIXELS_PER_PARTNER_MAX: Final = 500
+# The rule of the field: a lead has twenty minutes to become a sale; and at most a month.
+LEAD_DELAY_MS_MIN: Final = 20 * 60 * 1000
+LEAD_DELAY_MS_MAX: Final = 30 * DAY_MS
+# Leads whose time has come, fired at one step of the log; the rest at the next.
+LEADS_DUE_AT_ONCE: Final = 500
+# Leads that one sale cancels: a visitor has a handful, and who made more of them did not mean well.
+LEADS_PER_SALE_MAX: Final = 500
+# A partner's server answers a postback in well under a second, or has a problem.
+DELIVERY_S: Final = 5.0
+# What is kept of an answer: enough to read the partner's own error.
+DELIVERY_ANSWER_BYTES_MAX: Final = 512
+# Requests in progress over all partners, of one partner, and to one pixel.
+DELIVERIES_AT_ONCE_MAX: Final = 256
+DELIVERIES_PER_PARTNER_MAX: Final = 32
+DELIVERIES_PER_PIXEL_MAX: Final = 8
+# Names looked up at once, each in a thread: a name that does not answer holds one, for longer than
+# its request, so there are as many as there are requests.
+EGRESS_LOOKUPS_MAX: Final = 256
+# A claimed firing is due again after this, should its courier die: a request's time and what
+# recording it takes.
+DELIVERY_CLAIM_MS: Final = 10_000
+# How often the courier looks for what is due, and the least pause between two transactions.
+COURIER_POLL_MS: Final = 200
+COURIER_PAUSE_MS: Final = 20
+# The longest a partner's server may ask to wait: the longest step of the schedule.
+RETRY_AFTER_MS_MAX: Final = DAY_MS
+# Failures in a row after which a pixel is tried with one firing at a time, and the pause before
+# it, growing to the second figure.
+BREAKER_FAILURES: Final = 5
+BREAKER_OPEN_MS: Final = 30_000
+BREAKER_OPEN_MS_MAX: Final = 600_000
+# A pixel that failed this often and for this long, with no success, is disabled.
+DISABLE_FAILURES: Final = 10
+DISABLE_AFTER_MS: Final = 5 * DAY_MS
+# Firings looked through for one page of the log: a tenth of a second.
+FIRING_PAGE_SCAN_ROWS_MAX: Final = 20_000
+# Links of one answer: of so many programs a partner tests its pixel in at once.
+TEST_LINKS_MAX: Final = 20
+# A firing not delivered by then is given up: its schedule takes 32 hours.
+FIRING_AGE_MS_MAX: Final = 7 * DAY_MS
 
 # ---- Supervisor ----------------------------------------------------------------------------
 RESTART_PAUSE_MS: Final = 100

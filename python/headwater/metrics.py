@@ -53,3 +53,16 @@ MATCHER_CPU_SECONDS = Counter(
     "CPU the matcher spent: read (Redis), apply (engine, archive), commit (SQL), tell (Redis).",
     ["step"],
 )
+DELIVERIES = Counter(
+    "headwater_pixel_deliveries",
+    "Attempts to deliver a partner pixel, by what came of them.",
+    ["code"],
+)
+DELIVERY_SECONDS = Histogram(
+    "headwater_pixel_delivery_seconds",
+    "From the request to a partner's server to its answer.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+PIXELS_DISABLED = Counter(
+    "headwater_pixels_disabled", "Partner pixels that nothing is sent to any more.", ["code"]
+)

@@ -14,8 +14,11 @@ from random import Random
 
 import pytest
 
+from headwater import limits
+from headwater.ledger.engine import open_ledger
 from headwater.ops.demo_traffic import Tally
 from headwater.ops.verify import run_verify
+from rollup_tools import faults as rollup_faults
 from system_tools import System, load, wait_for
 
 KILLS = 20
@@ -28,6 +31,11 @@ def settle(system: System, tally: Tally) -> None:
     system.wait_committed(tally.answered)
     assert system.faults(tally) == []
     assert run_verify(system.settings) == 0, "the archive alone gives what the ledger holds"
+    ledger = open_ledger(system.settings.effective_ledger_url, read_only=True)
+    try:
+        assert rollup_faults(ledger, limits.ROLLUP_SUB_IDS_MAX) == []
+    finally:
+        ledger.close()
     assert tally.answered > 1000, "there was load"
 
 
@@ -171,5 +179,5 @@ def test_a_clean_stop_commits_everything_and_exits_0(tmp_path: Path) -> None:
 def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     system = System(tmp_path)
     system.start()
-    assert len(system.pids()) == 5
+    assert len(system.pids()) == 6
     system.kill()

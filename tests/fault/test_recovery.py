@@ -61,10 +61,10 @@ def owner(ledger: Ledger, data: Path) -> Partition:
 def commit(ledger: Ledger, partition: Partition, entries: Sequence[Entry]) -> dict[str, Any]:
     """Apply, commit, and the outcomes with what is told of them."""
     batch = partition.apply(list(entries))
-    decided_before = matching.commit(ledger, [batch], lease_until_ms=0)
+    committed = matching.commit(ledger, [batch], lease_until_ms=0)
     partition.committed(batch)
-    told = decisions_to_tell(ledger, [batch.outcomes], decided_before)
-    return {**batch.outcomes, "told": told, "decided_before": decided_before}
+    told = decisions_to_tell(ledger, [batch.outcomes], committed)
+    return {**batch.outcomes, "told": told, "decided_before": committed.decided_before}
 
 
 def record_of(kind: Kind, event_id: bytes, at_ms: int, body: Any) -> bytes:

@@ -66,6 +66,17 @@ def test_a_wrong_value_is_refused(variable: str, value: str) -> None:
         load(environment={variable: value})
 
 
+def test_partner_pixels_reach_what_the_operator_names() -> None:
+    given = {"HEADWATER_EGRESS_ALLOW": "10.0.0.0/8, fd00::/8", "HEADWATER_EGRESS_HTTP": "true"}
+    settings = load(environment=given)
+    assert settings.egress_allow == ("10.0.0.0/8", "fd00::/8")
+    assert settings.egress_http
+    assert not load().egress_allow
+    assert not load().egress_http
+    with pytest.raises(ConfigError):
+        load(environment={"HEADWATER_EGRESS_ALLOW": "10.0.0.1/8"})
+
+
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "headwater.toml"
     file.write_text("port = = 3")

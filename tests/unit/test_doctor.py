@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from courier_tools import add_firing
 from headwater import clock
 from headwater.config import Config
-from headwater.ops.doctor import Finding, _lists
+from headwater.courier.egress import Answer
+from headwater.courier.service import result_of
+from headwater.ledger import firings
+from headwater.ops.doctor import Finding, _lists, _pixels
+from ledger_tools import ledger_in
 
 
 def found(**paths: Path) -> dict[str, Finding]:
@@ -55,6 +60,23 @@ def test_a_list_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
         assert not finding.ok
         assert why in finding.seen
         assert finding.mend
+
+
+def test_partner_pixels_that_wait_or_are_disabled_are_told(tmp_path: Path) -> None:
+    settings = Config(data=tmp_path, egress_allow=("10.0.0.0/8",))
+    (reach,) = _pixels(settings)
+    assert reach.seen.endswith("https, and 10.0.0.0/8")
+    with ledger_in(tmp_path) as ledger:
+        event = add_firing(ledger, "https://a.example/", due_ms=clock.now_ms())
+        assert all(finding.ok for finding in _pixels(settings))
+        claimed = firings.exchange(ledger, clock.now_ms(), [], {1: 1}).claimed
+        gone = result_of(claimed[0], Answer(410, b"", None, None), clock.now_ms(), 1, 0)
+        firings.exchange(ledger, clock.now_ms(), [gone], {})
+        add_firing(ledger, "https://a.example/", pixel=2, due_ms=0)
+        assert event
+        said = {finding.part: finding for finding in _pixels(settings)}
+    assert not said["courier"].ok
+    assert said["pxl_1"].seen == "disabled: its server answered 410"
 
 
 def test_the_list_of_crawlers_is_told_and_a_missing_file_is_a_fault(tmp_path: Path) -> None:

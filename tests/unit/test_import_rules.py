@@ -130,6 +130,39 @@ def _is_module(path: Path) -> bool:
     return "random" in set(imports(path)) and "import random" in path.read_text("utf-8")
 
 
+# What the rules of money must not touch: the same log gives the same money everywhere.
+IMPURE = {"asyncio", "io", "os", "pathlib", "random", "socket", "subprocess", "threading", "time"}
+IMPURE_CALLS = {"float", "hash", "id", "input", "open", "print", "round"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "book").rglob("*.py")), ids=named)
+def test_the_book_stays_pure(path: Path) -> None:
+    assert not IMPURE & {name.split(".")[0] for name in imports(path)}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float), f"a float in line {node.lineno}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in IMPURE_CALLS, f"{node.func.id} in line {node.lineno}"
+
+
+OUTSIDE = {"aiohttp.ClientSession", "aiohttp.TCPConnector", "socket.socket", "socket.getaddrinfo"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=named)
+def test_the_outside_is_reached_by_the_egress_guard_alone(path: Path) -> None:
+    """Of what runs for others; the commands of an operator look at the operator's own hosts."""
+    if part(path) == "ops" or path == PACKAGE / "courier" / "egress.py":
+        return
+    used = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert not used & OUTSIDE
+    if part(path) == "courier":
+        assert not {"socket", "ssl", "http.client", "urllib.request"} & set(imports(path))
+
+
 def test_the_engine_crate_stays_pure() -> None:
     crate = PACKAGE.parents[1] / "rust" / "engine"
     manifest = (crate / "Cargo.toml").read_text("utf-8")

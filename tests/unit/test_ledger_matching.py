@@ -199,10 +199,10 @@ def test_a_revision_that_is_not_newer_changes_nothing_and_is_named(ledger: Ledge
     first = conversion_outcome(old, revision=2, credits_given=credit)
     commit(ledger, batch(acquired(ledger), to=(1, 0), conversions=[first]))
     again = [conversion_outcome(new, revision=1), conversion_outcome(old, revision=1)]
-    passed_over = matching.commit(
+    committed = matching.commit(
         ledger, [batch(acquired(ledger), to=(2, 0), conversions=again)], lease_until_ms=0
     )
-    assert passed_over == {old}
+    assert committed.decided_before == {old}
     kept, made = decision_by_id(ledger, old), decision_by_id(ledger, new)
     assert kept is not None
     assert [credit["partner_id"] for credit in kept["credits"]] == ["prt_4"]

@@ -10,6 +10,7 @@ import pytest
 
 from headwater import ids
 from headwater.ledger.engine import Ledger
+from headwater.ledger.matching import Committed
 from headwater.matcher import outcomes
 from headwater.matcher.partition import merge_outcomes
 from ledger_tools import conversion_outcome, ledger_in, report_outcome
@@ -37,9 +38,10 @@ def test_a_decision_without_a_report_is_stored_as_it_was_last_made(ledger: Ledge
             "reports": [report_outcome(FIRST)],
         },
     )
-    told = outcomes.decisions_to_tell(ledger, [batch], frozenset({THIRD}))
+    committed = Committed(decided_before={THIRD})
+    told = outcomes.decisions_to_tell(ledger, [batch], committed)
     assert [each.conversion_id for each in told] == [ids.event_text("cnv", FIRST)]
-    revised = outcomes.revised([batch], told, frozenset({THIRD}))
+    revised = outcomes.revised(ledger, [batch], told, committed)
     assert list(revised) == [ids.event_text("cnv", SECOND)]
     decision = msgpack.unpackb(revised[ids.event_text("cnv", SECOND)])
     assert decision["credits"] == [

@@ -117,7 +117,8 @@ def test_a_partners_key_opens_its_own_partner_alone(console: RunningConsole, sce
 
 def test_a_partners_key_opens_nothing_else(console: RunningConsole, scene: Scene) -> None:
     key = scene.key(scene.mine)
-    for path in ("/v1/brands", "/v1/conversions", f"/v1/partners/prt_{scene.mine}", "/nothing"):
+    whole = "/v1/conversions/x/explain"
+    for path in ("/v1/brands", whole, f"/v1/partners/prt_{scene.mine}", "/nothing"):
         assert console.call("GET", path, key=key).status == 403
 
 

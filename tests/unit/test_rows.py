@@ -1,6 +1,7 @@
 """Every row of what the features promise has a test named for it: `test_i3_...`, `test_p5_p16_...`.
 
-Rows I0 to I14, I22 and I23 are those of tracking methods, P1 to P16 those of tracking links.
+Rows I0 to I23 are those of tracking methods and of clicks that are paid, P1 to P16 those of
+tracking links, K1 to K24 those of partner pixels.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
-ROWS = (
-    {f"i{number}" for number in (*range(15), 22, 23)} | {f"p{number}" for number in range(1, 17)}
-)  # fmt: skip
-_NAMED = re.compile(r"test((?:_[ip]\d+)+)_")
+ROWS = {
+    *(f"i{number}" for number in range(24)),
+    *(f"p{number}" for number in range(1, 17)),
+    *(f"k{number}" for number in range(1, 25)),
+}
+_NAMED = re.compile(r"test((?:_[ikp]\d+)+)_")
 
 
 def named_rows() -> dict[str, list[str]]:
@@ -33,6 +36,5 @@ def test_every_row_has_a_test_named_for_it() -> None:
 
 
 def test_no_test_is_named_for_a_row_that_is_none() -> None:
-    strange = {row: tests for row, tests in named_rows().items() if row[0] in "ip"}
-    known = ROWS | {f"i{number}" for number in range(15, 22)} | {"p17"}
-    assert not strange.keys() - known
+    strange = {row: tests for row, tests in named_rows().items() if row not in ROWS | {"p17"}}
+    assert not strange

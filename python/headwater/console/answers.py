@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,7 +43,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler gives back: a body to encode as JSON, or bytes of another type."""
+    """What a handler gives back: a body to encode as JSON, or bytes of another type, whole or as
+    they come.
+    """
 
     body: Any
     status: int = 200
@@ -51,7 +53,8 @@ class Answer:
     content_type: str = JSON
 
     def response(self) -> web.Response:
-        raw = self.body if isinstance(self.body, bytes) else msgspec.json.encode(self.body)
+        is_raw = isinstance(self.body, bytes | AsyncIterator)
+        raw = self.body if is_raw else msgspec.json.encode(self.body)
         headers = {**_HEADERS, "Content-Type": self.content_type, **self.headers}
         return web.Response(status=self.status, body=raw, headers=headers)
 

@@ -28,6 +28,8 @@ _NO_RULE: Final = Rule(lambda value: value)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _PLAIN_NAME = re.compile(rf"[A-Za-z0-9_]{{1,{limits.FIELD_NAME_CHARACTERS_MAX}}}", re.ASCII)
+_PRINTABLE = re.compile(r"[\x20-\x7e]+", re.ASCII)
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _CHARSETS: Final = ("", "utf-8", "utf8")
 
 
@@ -55,6 +57,17 @@ async def read(request: web.BaseRequest) -> bytes:
     except (TimeoutError, RequestPayloadError, HttpProcessingError):
         raise RequestRefused("malformed_request", "The body did not arrive whole.") from None
     return b"".join(chunks)
+
+
+def idempotency_key(request: web.BaseRequest) -> str | None:
+    """The Idempotency-Key a request carries. Raises RequestRefused for one that is none."""
+    value = request.headers.get(IDEMPOTENCY_KEY)
+    if value is None:
+        return None
+    if not 0 < len(value) <= limits.IDEMPOTENCY_KEY_BYTES_MAX or not _PRINTABLE.fullmatch(value):
+        detail = f"1 to {limits.IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters"
+        raise refused([FieldFault(IDEMPOTENCY_KEY, "invalid", detail)])
+    return value
 
 
 def _require_json(content_type: str) -> None:

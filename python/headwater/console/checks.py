@@ -10,6 +10,7 @@ import functools
 import re
 import zoneinfo
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -48,6 +49,14 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _HOST_CHARACTERS_MAX: Final = 253
 _PORT_MAX: Final = 65_535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def day(text: str) -> str:
+    """A day of the calendar, 2026-01-31."""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("no such day") from None
 
 
 def destination(url: str) -> str:

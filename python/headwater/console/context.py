@@ -89,6 +89,9 @@ class Request:
     warnings: list[str]
     key: dict[str, Any] | None = None
     """The row of the caller's key; None where none is asked for."""
+    target: str = ""
+    """The path as it was asked for."""
+    idempotency_key: str | None = None
 
     def reference(self, name: str, prefix: str) -> Reference:
         """The object a path segment names. Raises RequestRefused `not_found`."""

@@ -12,13 +12,19 @@ from headwater.console import (
     event_views,
     events,
     explain_views,
+    export,
+    export_shapes,
+    exports,
     fraud_reports,
     partner_explain,
     partner_views,
+    performance,
+    performance_shapes,
     reports,
-    shapes,
 )
-from headwater.console.routing import Route
+from headwater.console.fields import Body
+from headwater.console.keys import LOOKS
+from headwater.console.routing import Handler, Route
 from headwater.console.views import Page
 
 CONFLICT: Final = (409, 503)
@@ -32,6 +38,7 @@ _EVENTS: Final = (
         {200: Page[event_views.Click]},
         query=event_shapes.ClicksQuery,
         refusals=(409,),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -40,15 +47,17 @@ _EVENTS: Final = (
         "Read a click",
         {200: event_views.Click},
         refusals=(404,),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
         "/v1/conversions",
         events.list_conversions,
-        "List conversions, the newest first, of one program if named",
+        "List conversions, the newest first: of a program, a status, a time, tests or none",
         {200: Page[event_views.Conversion]},
-        query=shapes.EventsQuery,
+        query=event_shapes.ConversionsQuery,
         refusals=(409,),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -57,6 +66,7 @@ _EVENTS: Final = (
         "Read a conversion as last decided",
         {200: event_views.Conversion},
         refusals=(404,),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -115,12 +125,35 @@ _EVENTS: Final = (
     ),
     Route(
         "GET",
+        "/v1/reports/performance",
+        performance.report_performance,
+        "Clicks, conversions, actions and money over a period, by any grouping; a partner's key "
+        "sees what is the partner's",
+        {200: performance_shapes.PerformanceReport},
+        query=performance_shapes.PerformanceQuery,
+        refusals=(404, 409),
+        scopes=LOOKS,
+    ),
+    Route(
+        "GET",
+        "/v1/reports/performance/export",
+        performance.export_performance,
+        "The performance report whole, as CSV or as JSON lines: a row for each currency of a group",
+        {200: None},
+        query=performance_shapes.ExportQuery,
+        refusals=(404, 409),
+        scopes=LOOKS,
+        content_types=export.CONTENT_TYPES,
+    ),
+    Route(
+        "GET",
         "/v1/reports/unattributed",
         reports.report_unattributed,
         "Conversions without credit over a period, by reason",
         {200: reports.UnattributedReport},
         query=event_shapes.UnattributedQuery,
         refusals=(409,),
+        scopes=LOOKS,
     ),
 )
 
@@ -153,4 +186,40 @@ _PERSONS: Final = (
     ),
 )
 
-EVENT_ROUTES: Final[tuple[Route, ...]] = _EVENTS + _PERSONS
+
+def _export(name: str, summary: str, handler: Handler, query: type[Body]) -> Route:
+    return Route(
+        "GET",
+        f"/v1/exports/{name}",
+        handler,
+        summary,
+        {200: None},
+        query=query,
+        refusals=(404, 409),
+        scopes=LOOKS,
+        content_types=export.CONTENT_TYPES,
+    )
+
+
+_EXPORTS: Final = (
+    _export(
+        "clicks",
+        "Clicks of a period, the newest first, as CSV or as JSON lines",
+        exports.export_clicks,
+        export_shapes.ClicksExport,
+    ),
+    _export(
+        "conversions",
+        "Conversions of a period, the newest first, as CSV or as JSON lines: a row for each credit",
+        exports.export_conversions,
+        export_shapes.ConversionsExport,
+    ),
+    _export(
+        "actions",
+        "Actions of a period, the newest first, as CSV or as JSON lines",
+        exports.export_actions,
+        export_shapes.ActionsExport,
+    ),
+)
+
+EVENT_ROUTES: Final[tuple[Route, ...]] = _EVENTS + _EXPORTS + _PERSONS

@@ -14,6 +14,7 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=limits.IDENTIFIER_CHAR
 ErasureScope = Literal["identifier", "person"]
 Verdict = Literal["accept", "review", "reject", "filtered"]
 Counted = Literal["counted", "duplicate", "prefetch", "test"]
+Status = Literal["attributed", "unattributed", "rejected"]
 Group = Literal["partner", "day"]
 
 
@@ -66,6 +67,20 @@ class ClicksQuery(PageQuery):
     partner_id: Id | None = None
     verdict: Verdict | None = None
     counted: Counted | None = None
+    since: Time | None = None
+    until: Time | None = None
+
+
+class ConversionsQuery(PageQuery):
+    """Conversions accepted from `since` on and before `until`. A page that is looked for by status
+    or by `test` may hold fewer conversions than its limit while more are to come.
+    """
+
+    rules: ClassVar[Mapping[str, Rule]] = _CLICK_RULES
+
+    program_id: Id | None = None
+    status: Status | None = None
+    test: bool | None = None
     since: Time | None = None
     until: Time | None = None
 

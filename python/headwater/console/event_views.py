@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from headwater import clock, ids
 from headwater.console.fraud_views import ClickRevision, FraudDetail, detail, revisions
 from headwater.console.views import View
@@ -37,7 +39,8 @@ class Click(View):
     """`at` is when it was accepted, `occurred_at` when it happened by the caller's word.
     `touch_type` is `click`, `soft_click` or `impression`; `counted` is `counted`, `duplicate`,
     `prefetch` or `test`. `fraud` is null where nothing was scored. `revisions` are told of one
-    click that is read, the first change first.
+    click that is read, the first change first. A partner's key is told of neither, nor of
+    user agent and address.
     """
 
     id: str
@@ -101,14 +104,38 @@ class LateEvidence(View):
     partners: list[str]
 
 
+class PixelsFired(View):
+    """How many partner pixels were fired. `details_url` is where to read of each; it is left out
+    where there were none: `/pixels/explain` says why.
+    """
+
+    fired: int
+    details_url: str | UnsetType = UNSET
+
+
+class Action(View):
+    """What a partner is paid for the conversion."""
+
+    action_id: str
+    partner_id: str
+    state: str
+    reason: str | None
+    payout: str
+    currency: str
+
+
 class Conversion(View):
+    """A partner's key is told of the partner's own credits, actions, pixels and late evidence, and
+    of a promo code only where its use earned the partner's credit.
+    """
+
     conversion_id: str
     status: str
     reason: str | None
     credits: list[Credit]
     fraud: Fraud
-    actions: list[dict[str, Any]]
-    pixels: list[dict[str, Any]]
+    actions: list[Action]
+    pixels: PixelsFired
     warnings: list[str]
     brand_id: str
     program_id: str
@@ -139,9 +166,13 @@ def flags(bits: int) -> Flags:
     )
 
 
-def click(row: Row) -> Click:
+def click(row: Row, partner: int | None = None) -> Click:
+    """`partner`: as this partner is told of its own click, without what is the visitor's and
+    what scoring observed.
+    """
     body = ClickBody._make(decode(row["record"]).body)
     address_prefix, user_agent, referrer = body.client[:3]
+    is_whole = partner is None
     return Click(
         id=ids.event_text("clk", row["click_id"]),
         brand_id=ids.object_text("brd", row["brand"]),
@@ -158,17 +189,23 @@ def click(row: Row) -> Click:
         counted=row["counted"],
         unique=bool(row["is_unique"]),
         score=row["score"],
-        fraud=detail(row),
-        revisions=revisions(row.get("revisions", ())),
+        fraud=detail(row) if is_whole else None,
+        revisions=revisions(row.get("revisions", ())) if is_whole else [],
         params=body.params,
         referrer=referrer,
-        user_agent=user_agent,
-        address_prefix=address_prefix,
+        user_agent=user_agent if is_whole else None,
+        address_prefix=address_prefix if is_whole else None,
     )
 
 
-def conversion(row: Row) -> Conversion:
+def conversion(row: Row, partner: int | None = None) -> Conversion:
+    """`partner`: as this partner is told of it."""
     body = ConversionBody._make(decode(row["record"]).body)
+    promo_code = body.promo_code
+    if partner is not None:
+        row = _own(row, partner)
+        if all(click_id is not None for _partner, click_id, _share in row["credits"]):
+            promo_code = None
     decided = decision(
         row["conversion_id"],
         row["brand"],
@@ -176,6 +213,7 @@ def conversion(row: Row) -> Conversion:
         row["reason"],
         row["credits"],
         (row["verdict"], row["score"], row["fraud"]),
+        row["actions"],
     )
     return Conversion(
         conversion_id=decided["conversion_id"],
@@ -183,8 +221,8 @@ def conversion(row: Row) -> Conversion:
         reason=decided["reason"],
         credits=[Credit(**credit) for credit in decided["credits"]],
         fraud=Fraud(**decided["fraud"]),
-        actions=decided["actions"],
-        pixels=decided["pixels"],
+        actions=[Action(**action) for action in decided["actions"]],
+        pixels=_pixels(decided["conversion_id"], row["pixels_fired"]),
         warnings=_warnings(body),
         brand_id=ids.object_text("brd", row["brand"]),
         program_id=ids.object_text("prg", row["program"]),
@@ -197,7 +235,7 @@ def conversion(row: Row) -> Conversion:
         occurred_at=clock.iso_ms(row["occurred_ms"]),
         accepted_at=clock.iso_ms(row["accept_ms"]),
         flags=flags(row["flags"]),
-        promo_code=body.promo_code,
+        promo_code=promo_code,
         customer_status=body.customer_status,
         revision=row["revision"],
         reports=[_report(report) for report in row.get("reports", ())],
@@ -205,10 +243,30 @@ def conversion(row: Row) -> Conversion:
     )
 
 
+def _own(row: Row, partner: int) -> Row:
+    """The row with what is this partner's alone."""
+    return {
+        **row,
+        "credits": [credit for credit in row["credits"] if credit[0] == partner],
+        "actions": [action for action in row["actions"] if action.partner == partner],
+        "late_evidence": [
+            {**each, "partners": [partner]}
+            for each in row.get("late_evidence", ())
+            if partner in each["partners"]
+        ],
+    }
+
+
 def _warnings(body: ConversionBody) -> list[str]:
     """What was cut where the report came by a way whose answer has no room for warnings."""
     cut = body.params.get("truncated")
     return [f"values cut: {cut}"] if cut else []
+
+
+def _pixels(conversion_id: str, fired: int) -> PixelsFired:
+    if not fired:
+        return PixelsFired(fired=0)
+    return PixelsFired(fired=fired, details_url=f"/v1/conversions/{conversion_id}/pixels")
 
 
 def _late_evidence(row: Row) -> LateEvidence:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater import clock, ids, limits
-from headwater.console import event_views, explain_views, fields, paging, shapes
+from headwater.console import event_views, explain_views, fields, paging
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found
-from headwater.console.event_shapes import ClicksQuery
+from headwater.console.event_shapes import ClicksQuery, ConversionsQuery
+from headwater.console.own_links import Reach, bound, reach_of
 from headwater.console.views import Page
-from headwater.ledger import erasing, queries, revisions
+from headwater.ledger import erasing, firing_queries, queries, revisions
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import partners, programs
 
@@ -48,22 +49,48 @@ async def _settled(
 async def read_click(console: Console, request: Request) -> Answer:
     click_id = request.event("clk")
     row = await _settled(console, queries.click_row, click_id, ids.event_id_ms(click_id))
+    reach = reach_of(request)
+    if reach.brand not in (None, row["brand"]) or reach.partner not in (None, row["partner"]):
+        raise not_found()
     row["revisions"] = await console.run(revisions.revisions_of, console.ledger, click_id)
-    return Answer(event_views.click(row))
+    return Answer(event_views.click(row, reach.partner))
 
 
-async def _conversion(console: Console, request: Request) -> Row:
+async def settled_conversion(console: Console, request: Request) -> Row:
+    """The conversion in the path. Raises RequestRefused `not_found`."""
     # A conversion's id does not tell its time: it may have been accepted just now.
     conversion_id = request.event("cnv")
     return await _settled(console, queries.conversion_row, conversion_id, clock.now_ms())
 
 
 async def read_conversion(console: Console, request: Request) -> Answer:
-    return Answer(event_views.conversion(await _conversion(console, request)))
+    row = await settled_conversion(console, request)
+    reach = reach_of(request)
+    if reach.brand not in (None, row["brand"]) or not _has_part(reach.partner, row):
+        raise not_found()
+    (view,) = await _views(console, [row], reach)
+    return Answer(view)
+
+
+def _has_part(partner: int | None, row: Row) -> bool:
+    owners = {credit[0] for credit in row["credits"]} | {each.partner for each in row["actions"]}
+    return partner is None or partner in owners
+
+
+async def _views(console: Console, rows: list[Row], reach: Reach) -> list[event_views.Conversion]:
+    """Conversions as the caller is told of them, each with the number of pixels it fired."""
+    fired = await console.run(
+        firing_queries.fired_counts,
+        console.ledger,
+        [row["conversion_id"] for row in rows],
+        reach.partner,
+    )
+    told = [{**row, "pixels_fired": fired.get(row["conversion_id"], 0)} for row in rows]
+    return [event_views.conversion(row, reach.partner) for row in told]
 
 
 async def explain_conversion(console: Console, request: Request) -> Answer:
-    row = await _conversion(console, request)
+    row = await settled_conversion(console, request)
     told = explain_views.explained(row)
     erased = await console.run(
         erasing.erased_of,
@@ -88,9 +115,11 @@ async def number_of(console: Console, table: Any, prefix: str, text: str | None)
 
 async def list_clicks(console: Console, request: Request) -> Answer:
     query: ClicksQuery = request.query
+    reach = reach_of(request)
     wanted = queries.ClickFilter(
         program=await number_of(console, programs, "prg", query.program_id),
-        partner=await number_of(console, partners, "prt", query.partner_id),
+        partner=bound(await number_of(console, partners, "prt", query.partner_id), reach.partner),
+        brand=reach.brand,
         verdict=query.verdict,
         counted=query.counted,
         since_ms=None if query.since is None else clock.parse_iso_ms(query.since),
@@ -105,26 +134,34 @@ async def list_clicks(console: Console, request: Request) -> Answer:
     )
     return Answer(
         Page(
-            items=[event_views.click(row) for row in rows],
+            items=[event_views.click(row, reach.partner) for row in rows],
             next_cursor=None if last is None else paging.encode(last),
         )
     )
 
 
 async def list_conversions(console: Console, request: Request) -> Answer:
-    query: shapes.EventsQuery = request.query
-    rows = await console.run(
+    query: ConversionsQuery = request.query
+    reach = reach_of(request)
+    wanted = queries.ConversionFilter(
+        program=await number_of(console, programs, "prg", query.program_id),
+        brand=reach.brand,
+        partner=reach.partner,
+        status=query.status,
+        is_test=query.test,
+        since_ms=None if query.since is None else clock.parse_iso_ms(query.since),
+        until_ms=None if query.until is None else clock.parse_iso_ms(query.until),
+    )
+    rows, last = await console.run(
         queries.conversion_page,
         console.ledger,
-        await number_of(console, programs, "prg", query.program_id),
+        wanted,
         before=paging.decode(query.cursor, tuple[int, bytes]),
-        count=query.limit + 1,
+        count=query.limit,
     )
     return Answer(
-        paging.page(
-            query,
-            rows,
-            event_views.conversion,
-            lambda row: (row["accept_ms"], row["conversion_id"]),
+        Page(
+            items=await _views(console, rows, reach),
+            next_cursor=None if last is None else paging.encode(last),
         )
     )

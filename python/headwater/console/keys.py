@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from headwater.ledger.schema import keys
 ADMIN_FILE: Final = "admin.key"
 ADMIN: Final = "admin"
 READ: Final = "read"
+FINANCE: Final = "finance"
+LOOKS: Final = (READ, FINANCE)
+"""Who looks at what is a brand's or a partner's, within what the key is bound to."""
 
 Key = dict[str, Any]
 # Lets scanners of leaked secrets, and people, tell what a text is.
@@ -80,8 +84,15 @@ def secret_of(request: web.BaseRequest) -> str | None:
     return secret
 
 
-def require_key(ledger: Ledger, secret: str | None, *, for_partners: bool = False) -> Key:
-    """The row of an admin key; `for_partners`: or of a partner's key of scope `read`.
+def require_key(
+    ledger: Ledger,
+    secret: str | None,
+    *,
+    for_partners: bool = False,
+    scopes: Collection[str] = (),
+) -> Key:
+    """The row of an admin key, or of a key of one of `scopes`; `for_partners`: or of a partner's
+    key of scope `read`.
 
     Raises RequestRefused: unauthorized for no key, forbidden for a lesser one.
 
@@ -91,8 +102,9 @@ def require_key(ledger: Ledger, secret: str | None, *, for_partners: bool = Fals
     row = access.key_by_sha256(ledger, digest(secret)) if secret else None
     if row is None:
         raise RequestRefused("unauthorized", headers=_CHALLENGE)
-    is_partners = READ in row["scopes"] and row["partner_id"] is not None
-    if ADMIN not in row["scopes"] and not (for_partners and is_partners):
+    is_partners = for_partners and READ in row["scopes"] and row["partner_id"] is not None
+    is_taken = not {ADMIN, *scopes}.isdisjoint(row["scopes"])
+    if not is_partners and not is_taken:
         raise RequestRefused("forbidden")
     return row
 
@@ -109,6 +121,8 @@ async def create_key(console: Console, request: Request) -> Answer:
     body: shapes.KeyIn = request.body
     if ADMIN in body.scopes and (body.brand_id or body.partner_id):
         raise refused_field("scopes", "invalid", "an admin key reaches the whole deployment")
+    if FINANCE in body.scopes and body.partner_id:
+        raise refused_field("scopes", "invalid", "a partner does not decide on its own money")
     secret = new_secret()
     saved = await console.run(
         access.create_key,

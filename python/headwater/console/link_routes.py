@@ -46,7 +46,7 @@ LINK_ROUTES = (
         {200: None},
         query=qr_codes.QrQuery,
         refusals=(404, 409),
-        content_type=qr_codes.SVG,
+        content_types=(qr_codes.SVG,),
         for_partners=True,
     ),
     Route(
@@ -57,7 +57,7 @@ LINK_ROUTES = (
         {200: None},
         query=qr_codes.QrQuery,
         refusals=(404, 409),
-        content_type=qr_codes.PNG,
+        content_types=(qr_codes.PNG,),
         for_partners=True,
     ),
     Route(

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from headwater import __version__
+from headwater import __version__, limits
 from headwater.console.answers import JSON, PROBLEM, Problem
+from headwater.console.bodies import IDEMPOTENCY_KEY
 from headwater.console.routing import Route
 
 _REF: Final = "#/components/schemas/{name}"
@@ -28,6 +29,18 @@ _MEANINGS: Final = {
     422: "A field is at fault; all of them are listed.",
     500: "A fault of ours.",
     503: "Not done, or not known to be done yet; see the code.",
+}
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "required": False,
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.IDEMPOTENCY_KEY_BYTES_MAX,
+        "pattern": "^[!-~]+$",
+    },
 }
 
 
@@ -67,7 +80,11 @@ def _operation(
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route, components)],
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route, components),
+            *([_IDEMPOTENCY_KEY] if route.is_keyed else []),
+        ],
         "responses": _responses(route, schema_of),
         "security": [] if route.is_open else [{"key": []}],
     }
@@ -119,7 +136,7 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         schema = {"type": "string"} if kind is None else schema_of[repr(kind)]
         responses[str(status)] = {
             "description": _MEANINGS[status],
-            "content": {route.content_type: {"schema": schema}},
+            "content": {name: {"schema": schema} for name in route.content_types},
         }
     for status in sorted(_refusals(route)):
         responses[str(status)] = {

@@ -1,12 +1,17 @@
-"""Which links a caller may read: an admin all of them, a partner its own."""
+"""What of partners a caller may read: an admin all of it, a partner its own."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from headwater.console.context import Console, Request, not_found
 from headwater.console.keys import is_admin
-from headwater.ledger import linking
+from headwater.errors import RequestRefused
+from headwater.ledger import linking, queries
+from headwater.ledger.schema import partners
+
+NOBODY: Final = 0
+"""A number nothing has."""
 
 
 class Reach(NamedTuple):
@@ -24,6 +29,24 @@ def reach_of(request: Request) -> Reach:
     return Reach(None, None) if is_admin(key) else Reach(key["partner_id"], key["brand_id"])
 
 
+def bound(asked: int | None, own: int | None) -> int | None:
+    """What is asked for within what the key is bound to: nothing outside of it."""
+    if own is None:
+        return asked
+    return own if asked in (None, own) else NOBODY
+
+
+def brand_of(request: Request) -> int | None:
+    """The brand the caller's key is bound to; None: it reaches all of them.
+
+    Raises RequestRefused `forbidden` for a partner's key: what is asked for is no partner's.
+    """
+    reach = reach_of(request)
+    if reach.partner is not None:
+        raise RequestRefused("forbidden")
+    return reach.brand
+
+
 async def own_link(console: Console, request: Request) -> dict[str, Any]:
     """The link in the path. Raises RequestRefused `not_found`, also for another partner's."""
     row = await console.run(linking.link_row, console.ledger, request.reference("id", "lnk"))
@@ -35,3 +58,22 @@ async def own_link(console: Console, request: Request) -> dict[str, Any]:
     ):
         raise not_found()
     return row
+
+
+async def own_partner(console: Console, request: Request) -> tuple[int, int | None]:
+    """The number of the partner in the path, and the brand the caller's key is bound to.
+
+    Raises RequestRefused: `forbidden` when the key is another partner's, whether or not there is
+    the partner that is named; `not_found` to an admin.
+    """
+    row = await console.run(
+        queries.object_row, console.ledger, partners, request.reference("id", "prt")
+    )
+    reach = reach_of(request)
+    if reach.partner is not None:
+        if row is None or row["id"] != reach.partner:
+            raise RequestRefused("forbidden")
+        return row["id"], reach.brand
+    if row is None:
+        raise not_found()
+    return row["id"], None

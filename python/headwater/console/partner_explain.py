@@ -7,15 +7,13 @@ from typing import Any
 from headwater import ids
 from headwater.console import partner_views
 from headwater.console.answers import Answer
-from headwater.console.context import Console, Request, not_found
+from headwater.console.context import Console, Request
 from headwater.console.event_shapes import PartnerExplainQuery
-from headwater.console.keys import is_admin
+from headwater.console.own_links import own_partner
 from headwater.console.partner_views import PartnerExplanation
-from headwater.errors import RequestRefused
 from headwater.ledger import partner_queries, queries
 from headwater.ledger.engine import Ledger
 from headwater.ledger.partner_queries import Looked
-from headwater.ledger.schema import partners
 
 Row = dict[str, Any]
 
@@ -25,32 +23,11 @@ async def explain_to_partner(console: Console, request: Request) -> Answer:
     partner has no touch in: the answer is true of both, and tells nobody which order ids there
     are. For the same reason it never waits for what the matcher may be about to commit.
     """
-    partner, brand = await _partner(console, request)
+    partner, brand = await own_partner(console, request)
     found = await console.run(
         _explain, console.ledger, partner, brand, request.path["ref"], request.query
     )
     return Answer(found)
-
-
-async def _partner(console: Console, request: Request) -> tuple[int, int | None]:
-    """The partner's number, and the brand its key is bound to.
-
-    Raises RequestRefused: `forbidden` when the key is another partner's, whether or not there is
-    the partner that is named; `not_found` to an admin.
-    """
-    row = await console.run(
-        queries.object_row, console.ledger, partners, request.reference("id", "prt")
-    )
-    key = request.key
-    if key is None:
-        raise AssertionError("the route asks for a key")
-    if not is_admin(key):
-        if row is None or row["id"] != key["partner_id"]:
-            raise RequestRefused("forbidden")
-        return row["id"], key["brand_id"]
-    if row is None:
-        raise not_found()
-    return row["id"], None
 
 
 def _explain(

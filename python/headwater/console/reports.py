@@ -12,6 +12,7 @@ from headwater.console.bodies import refused
 from headwater.console.context import Console, Request
 from headwater.console.event_shapes import UnattributedQuery
 from headwater.console.explain_views import NearestMiss, explained, nearest_miss
+from headwater.console.own_links import brand_of
 from headwater.console.views import View
 from headwater.errors import FieldFault
 from headwater.ledger import queries, reports
@@ -58,8 +59,9 @@ class UnattributedReport(View):
 
 async def report_unattributed(console: Console, request: Request) -> Answer:
     query: UnattributedQuery = request.query
+    brand = brand_of(request)
     since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
-    period = Period(since_ms, until_ms, await _program(console, query.program))
+    period = Period(since_ms, until_ms, await _program(console, query.program, brand), brand)
     counts = await console.run(reports.unattributed_counts, console.ledger, period)
     rows = await console.run(
         reports.unattributed_page,
@@ -97,8 +99,10 @@ def period_ms(since: str | None, until: str | None, days: int) -> tuple[int, int
     return since_ms, until_ms
 
 
-async def _program(console: Console, text: str | None) -> int | None:
-    """The program a query names by id or by code. Raises RequestRefused when there is none."""
+async def _program(console: Console, text: str | None, brand: int | None) -> int | None:
+    """The program a query names by id or by code. Raises RequestRefused when there is none, or it
+    is another brand's.
+    """
     if text is None:
         return None
     try:
@@ -107,7 +111,7 @@ async def _program(console: Console, text: str | None) -> int | None:
         row = await console.run(queries.program_by_code, console.ledger, text)
     else:
         row = await console.run(queries.object_row, console.ledger, programs, reference)
-    if row is None:
+    if row is None or brand not in (None, row["brand_id"]):
         raise refused_field("program", "unknown_program", "no program has this code or id")
     return int(row["id"])
 

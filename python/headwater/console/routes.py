@@ -21,6 +21,8 @@ from headwater.console.context import Console, Request
 from headwater.console.event_routes import CONFLICT, EVENT_ROUTES
 from headwater.console.fraud_shapes import FraudRules
 from headwater.console.link_routes import LINK_ROUTES
+from headwater.console.money_routes import MONEY_ROUTES
+from headwater.console.pixel_routes import PIXEL_ROUTES
 from headwater.console.routing import Route
 from headwater.console.views import Page
 
@@ -361,11 +363,20 @@ _SYSTEM = (
         system.metrics,
         "Metrics of all processes, for Prometheus",
         {200: None},
-        content_type=CONTENT_TYPE_LATEST,
+        content_types=(CONTENT_TYPE_LATEST,),
     ),
     Route("GET", "/openapi.json", describe, "This description", {200: dict}),
 )
 
 ROUTES: tuple[Route, ...] = (
-    _CATALOG + _TRACKING + LINK_ROUTES + _PROMO_CODES + _KEYS + _FRAUD + EVENT_ROUTES + _SYSTEM
+    _CATALOG
+    + _TRACKING
+    + LINK_ROUTES
+    + _PROMO_CODES
+    + _KEYS
+    + _FRAUD
+    + EVENT_ROUTES
+    + MONEY_ROUTES
+    + PIXEL_ROUTES
+    + _SYSTEM
 )

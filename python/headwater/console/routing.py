@@ -21,8 +21,8 @@ _SEGMENT_CHARACTERS_MAX: Final = 300
 class Route:
     """One method of one path. `{name}` stands for one segment.
 
-    `answers` maps each status of success to the type of its body (None: not JSON, of
-    `content_type`); `refusals` are the codes this route adds to those every route may answer.
+    `answers` maps each status of success to the type of its body (None: text, of one of
+    `content_types`); `refusals` are the codes this route adds to those every route may answer.
     """
 
     method: str
@@ -38,7 +38,11 @@ class Route:
     """No key is asked for."""
     for_partners: bool = False
     """A partner's key of scope `read` is taken too; the handler looks whose it is."""
-    content_type: str = JSON
+    scopes: tuple[str, ...] = ()
+    """Keys of one of these scopes are taken too, and reach what they are bound to."""
+    is_keyed: bool = False
+    """A repeat under the same Idempotency-Key is answered as the first, and does nothing more."""
+    content_types: tuple[str, ...] = (JSON,)
 
     @property
     def parameters(self) -> list[str]:

@@ -15,13 +15,14 @@ import msgspec
 from aiohttp import hdrs, http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
-from headwater import limits, metrics
+from headwater import ids, limits, metrics
 from headwater.console import bodies
 from headwater.console.answers import Answer, problem
 from headwater.console.context import Console, Request
 from headwater.console.keys import Key, require_key, secret_of
 from headwater.console.routing import Route, Router
 from headwater.errors import ConfigError, LedgerError, RequestRefused
+from headwater.ledger.audit import acting_as
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class ConsoleServer(web.Server):
                 self._console.ledger,
                 secret_of(request),
                 for_partners=route is not None and route.for_partners,
+                scopes=() if route is None else route.scopes,
             )
         if route is None:
             raise none_found
@@ -170,8 +172,19 @@ class ConsoleServer(web.Server):
             if not raw and route.is_body_required:
                 raise RequestRefused("malformed_body", "A JSON object is needed.")
             body, warnings = bodies.decode(route.body, bodies.parse(raw) if raw else {})
-        checked = Request(path=path, query=asked, body=body, warnings=warnings, key=key)
-        return await route.handler(self._console, checked)
+        checked = Request(
+            path=path,
+            query=asked,
+            body=body,
+            warnings=warnings,
+            key=key,
+            target=request.path,
+            idempotency_key=bodies.idempotency_key(request) if route.is_keyed else None,
+        )
+        if key is None:
+            return await route.handler(self._console, checked)
+        with acting_as(ids.object_text("key", key["id"])):
+            return await route.handler(self._console, checked)
 
     def _refused(
         self, request: web.BaseRequest, route: Route | None, refusal: RequestRefused

@@ -50,7 +50,7 @@ Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="ISO 3166.")]
 Window = Annotated[int, Meta(ge=limits.CLICK_WINDOW_S_MIN, le=limits.CLICK_WINDOW_S_MAX)]
 Consent = Literal["granted", "denied"]
 EventKind = Literal["click", "lead", "sale", "custom"]
-Scope = Literal["events", "read", "admin"]
+Scope = Literal["events", "read", "finance", "admin"]
 Method = Literal["pixel", "s2s", "shopify"]
 Hosts = Annotated[list[Host], Meta(max_length=limits.PROGRAM_LIST_MAX)]
 Urls = Annotated[list[Url], Meta(max_length=limits.PROGRAM_LIST_MAX)]
@@ -70,7 +70,7 @@ AliasPresets = Annotated[
         description="Networks whose names are taken; the program's own aliases go first.",
     ),
 ]
-Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=3)]
+Scopes = Annotated[list[Scope], Meta(min_length=1, max_length=4)]
 UtmMode = Annotated[
     Literal["keep", "override"],
     Meta(description="Whether utm parameters a destination has already stay or give way."),
@@ -459,12 +459,6 @@ class LinksQuery(PageQuery):
     code: LinkCode | None = None
     domain: Host | None = None
     status: Literal["active", "paused", "deleted"] | None = None
-
-
-class EventsQuery(PageQuery):
-    rules: ClassVar[Mapping[str, Rule]] = _QUERY_RULES
-
-    program_id: Id | None = None
 
 
 class AllowedQuery(Body):

@@ -225,7 +225,8 @@ class Page(msgspec.Struct, Generic[T], kw_only=True):
     next_cursor: str | None
 
 
-def _base(prefix: str, row: Row, warnings: Sequence[str] | UnsetType) -> dict[str, Any]:
+def object_base(prefix: str, row: Row, warnings: Sequence[str] | UnsetType) -> dict[str, Any]:
+    """The members that every object has."""
     return {
         "id": ids.object_text(prefix, row["id"]),
         "status": row["status"],
@@ -246,7 +247,7 @@ def fraud_rules(stored: Mapping[str, Any]) -> FraudRules:
 
 
 def brand(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Brand:
-    return Brand(**_base("brd", row, warnings), name=row["name"])
+    return Brand(**object_base("brd", row, warnings), name=row["name"])
 
 
 _PROGRAM_COLUMNS = (
@@ -273,7 +274,7 @@ _PROGRAM_COLUMNS = (
 
 def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
     return Program(
-        **_base("prg", row, warnings),
+        **object_base("prg", row, warnings),
         brand_id=ids.object_text("brd", row["brand_id"]),
         attribution=Attribution(**row["attribution"]),
         fraud=fraud_rules(row["fraud"]),
@@ -285,7 +286,7 @@ def program(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Program:
 
 def event_type(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> EventType:
     return EventType(
-        **_base("ety", row, warnings),
+        **object_base("ety", row, warnings),
         program_id=ids.object_text("prg", row["program_id"]),
         code=row["code"],
         kind=row["kind"],
@@ -295,7 +296,7 @@ def event_type(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> EventTy
 
 def promo_code(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> PromoCode:
     return PromoCode(
-        **_base("pmo", row, warnings),
+        **object_base("pmo", row, warnings),
         program_id=ids.object_text("prg", row["program_id"]),
         partner_id=ids.object_text("prt", row["partner_id"]),
         code=row["code"],
@@ -303,7 +304,9 @@ def promo_code(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> PromoCo
 
 
 def partner(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Partner:
-    return Partner(**_base("prt", row, warnings), name=row["name"], email=row["email"] or None)
+    return Partner(
+        **object_base("prt", row, warnings), name=row["name"], email=row["email"] or None
+    )
 
 
 def link_url(config: Config, row: Row) -> str:
@@ -340,7 +343,7 @@ def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) 
     program = row["program"]
     utm = {**program["utm"], **row["utm"]}
     return Link(
-        **_base("lnk", row, warnings),
+        **object_base("lnk", row, warnings),
         code=row["code"],
         url=link_url(config, row),
         program_id=ids.object_text("prg", row["program_id"]),
@@ -358,7 +361,7 @@ def link(config: Config, row: Row, warnings: Sequence[str] | UnsetType = UNSET) 
 
 def domain(row: Row, warnings: Sequence[str] | UnsetType = UNSET) -> Domain:
     return Domain(
-        **_base("dom", row, warnings),
+        **object_base("dom", row, warnings),
         brand_id=ids.object_text("brd", row["brand_id"]),
         domain=row["host"],
     )
@@ -368,7 +371,7 @@ def key(
     row: Row, warnings: Sequence[str] | UnsetType = UNSET, secret: str | UnsetType = UNSET
 ) -> Key:
     return Key(
-        **_base("key", row, warnings),
+        **object_base("key", row, warnings),
         scopes=row["scopes"],
         brand_id=_optional("brd", row["brand_id"]),
         partner_id=_optional("prt", row["partner_id"]),

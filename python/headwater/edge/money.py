@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from headwater import limits
 from headwater.edge.parse import Number
-from headwater.model.currency import EXPONENTS
+from headwater.model.currency import EXPONENTS, AmountRefused, minor_of_text
 
-_AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
-
-
-class AmountRefused(ValueError):
-    """`code` is a reason: amount_invalid, amount_negative or amount_precision."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+__all__ = ["AmountRefused", "currency_code", "minor_units"]
 
 
 def currency_code(text: str) -> str | None:
@@ -28,23 +18,9 @@ def currency_code(text: str) -> str | None:
 def minor_units(amount: object, currency: str) -> int:
     """Minor units of `currency` (a known code) in a decimal text or a number read exactly.
 
-    Digits, and at most one point between digits; neither sign nor exponent nor grouping. Raises
-    AmountRefused: a float, whose digits are not what the sender wrote, is amount_invalid.
+    Raises AmountRefused: a float, whose digits are not what the sender wrote, is amount_invalid.
     """
-    text = _decimal_text(amount)
-    if text.startswith("-"):
-        raise AmountRefused("amount_negative")
-    match = _AMOUNT.fullmatch(text) if len(text) <= 2 * limits.AMOUNT_DIGITS_MAX else None
-    if match is None:
-        raise AmountRefused("amount_invalid")
-    whole, fraction = match[1], match[2] or ""
-    exponent = EXPONENTS[currency]
-    if len(fraction) > exponent:
-        raise AmountRefused("amount_precision")
-    digits = (whole + fraction.ljust(exponent, "0")).lstrip("0")
-    if len(digits) > limits.AMOUNT_DIGITS_MAX:
-        raise AmountRefused("amount_invalid")
-    return int(digits or "0")
+    return minor_of_text(_decimal_text(amount), currency)
 
 
 def _decimal_text(amount: object) -> str:

@@ -6,21 +6,17 @@ or its program changed.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
-from headwater import limits
 from headwater.edge.link_options import Rule
 from headwater.edge.links import Link, Program
 from headwater.model.destination import CLICK_ID, TOKEN, joint, names_of, parts
+from headwater.model.devices import DESKTOP, MOBILE, device_of
 
 Pieces = tuple[str, ...]
 """Text and token names by turns; text comes first and last."""
-
-_MARKS = (("ios", ("iphone", "ipad", "ipod")), ("android", ("android",)))
-_MOBILE = ("mobile", "phone", "tablet")
 
 
 class Target(NamedTuple):
@@ -123,14 +119,10 @@ def chosen(prepared: Prepared, user_agent: str | None, country: str | None) -> T
     return prepared.own
 
 
-@functools.lru_cache(maxsize=1024)
 def devices_of(user_agent: str | None) -> frozenset[str]:
     """What a device is, in the words of a link's rules."""
-    lower = (user_agent or "")[: limits.USER_AGENT_BYTES_MAX].lower()
-    for name, marks in _MARKS:
-        if any(mark in lower for mark in marks):
-            return frozenset((name, "mobile"))
-    return frozenset(("mobile",) if any(mark in lower for mark in _MOBILE) else ("desktop",))
+    name = device_of(user_agent or "")
+    return frozenset((name,) if name == DESKTOP else (name, MOBILE))
 
 
 def _pieces(text: str) -> Pieces:

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from headwater import ids, limits
 from headwater.ledger.engine import Ledger
-from headwater.ledger.schema import conversions, credit_shares
+from headwater.ledger.schema import actions, conversions, credit_shares
 from headwater.model import fraud
+from headwater.model.book import Action
+from headwater.model.currency import decimal_text
 
 Credit = tuple[int, bytes | None, int]
 """Partner number, click id (None: a promo code's use), share in parts per million."""
@@ -37,6 +39,7 @@ def decision(
     reason: str | None,
     credits_given: Iterable[Sequence[Any]],
     scored: Scored,
+    actions_of: Iterable[Action] = (),
 ) -> dict[str, Any]:
     """The map that is stored in Redis, published to the waiting edge, and answered from.
 
@@ -57,9 +60,20 @@ def decision(
             for partner, click_id, share_ppm in credits_given
         ],
         "fraud": {"score": score, "verdict": verdict, "codes": fraud.codes(findings)},
-        "actions": [],
+        "actions": [_action(action) for action in actions_of],
         "pixels": [],
         "brand": brand,
+    }
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "action_id": ids.event_text("act", action.action_id),
+        "partner_id": ids.object_text("prt", action.partner),
+        "state": action.state,
+        "reason": action.reason,
+        "payout": decimal_text(action.payout_minor, action.payout_currency),
+        "currency": action.payout_currency,
     }
 
 
@@ -100,7 +114,8 @@ def recent_decisions(ledger: Ledger, since_ms: int) -> Iterator[dict[str, Any]]:
 def _decisions(
     connection: sa.Connection, rows: Sequence[sa.Row[*tuple[Any, ...]]]
 ) -> list[dict[str, Any]]:
-    given = credits_of(connection, [row.conversion_id for row in rows])
+    found = [row.conversion_id for row in rows]
+    given, made = credits_of(connection, found), actions_of(connection, found)
     return [
         decision(
             row.conversion_id,
@@ -109,9 +124,26 @@ def _decisions(
             row.reason,
             given[row.conversion_id],
             (row.verdict, row.score, row.fraud),
+            made.get(row.conversion_id, ()),
         )
         for row in rows
     ]
+
+
+def actions_of(
+    connection: sa.Connection, conversion_ids: Sequence[bytes]
+) -> dict[bytes, list[Action]]:
+    """The actions of each conversion, by their ids; those with none are left out."""
+    made: dict[bytes, list[Action]] = {}
+    if conversion_ids:
+        rows = connection.execute(
+            sa.select(actions)
+            .where(actions.c.conversion_id.in_(conversion_ids))
+            .order_by(actions.c.action_id)
+        )
+        for row in rows:
+            made.setdefault(row.conversion_id, []).append(Action._make(row))
+    return made
 
 
 def credits_of(

@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from headwater import clock, limits
+from headwater.ledger import audit
 from headwater.ledger.engine import Ledger
 from headwater.ledger.outbox import Change, announce, take_revisions
 from headwater.ledger.schema import config_outbox, network_rules, partitions
@@ -46,6 +47,9 @@ def put_network_rules(ledger: Ledger, rules: dict[str, Any]) -> int:
         first = take_revisions(connection, len(lanes))
         last = first + len(lanes) - 1
         columns = {"fraud": rules, "revision": last, "updated_ms": clock.now_ms()}
+        before = connection.scalar(sa.select(network_rules.c.fraud)) or {}
+        change = {"member": "fraud", "before": before, "after": rules}
+        audit.note(connection, [("network", "fraud-rules", "changed", [change])])
         if not connection.execute(sa.update(network_rules).values(columns)).rowcount:
             connection.execute(sa.insert(network_rules).values(id=_ONLY, **columns))
         announce(connection, first, [_of_lane(FRAUD_RULES, lane, lane, rules) for lane in lanes])

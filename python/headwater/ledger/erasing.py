@@ -15,6 +15,7 @@ import msgpack
 import sqlalchemy as sa
 
 from headwater import clock, ids
+from headwater.ledger import audit
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Reference, require
 from headwater.ledger.outbox import append_record, take_revisions
@@ -105,6 +106,10 @@ def request_erasure(ledger: Ledger, brand: int, body: ErasureBody) -> Requested:
             )
         )
         append_record(connection, revision, _OBJECT, record)
+        asked = {"scope": body.scope, "dry_run": body.dry_run, "force": body.force}
+        changes = [{"member": name, "before": None, "after": asked[name]} for name in asked]
+        erasure_id = ids.event_text("evt", record.event_id)
+        audit.note(connection, [("erasure", erasure_id, "made", changes)])
     return Requested(record.event_id, revision)
 
 

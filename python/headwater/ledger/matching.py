@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from headwater import clock, faults
 from headwater.errors import Fenced
+from headwater.ledger.book_store import BookStore, settings_of
+from headwater.ledger.deciding import confirm_decisions
 from headwater.ledger.decisions import decision, decision_by_id, recent_decisions
 from headwater.ledger.engine import Ledger
 from headwater.ledger.erasing import note_erasures
@@ -49,6 +51,7 @@ from headwater.ledger.ownership import (
     renew,
 )
 from headwater.ledger.revisions import write_revisions
+from headwater.ledger.rollups import Rollups
 from headwater.ledger.schema import (
     clicks,
     config_outbox,
@@ -62,12 +65,16 @@ from headwater.ledger.schema import (
     quarantine,
     rejections,
 )
+from headwater.model.book import CREDITED_BY_MANAGER, Action, Booked, Credits
 
 __all__ = [
     "CHAIN_START",
+    "BookStore",
+    "Committed",
     "PartitionBatch",
     "PartitionRow",
     "Position",
+    "Rollups",
     "SegmentFact",
     "SnapshotFact",
     "acquire",
@@ -85,6 +92,7 @@ __all__ = [
     "recent_decisions",
     "release",
     "renew",
+    "settings_of",
     "snapshot_facts",
     "uncommitted_controls",
 ]
@@ -108,33 +116,79 @@ class PartitionBatch:
     archive: Sequence[SegmentFact] = field(default_factory=tuple)
 
 
+Bookkeeper = Callable[[BookStore, PartitionBatch], Booked]
+"""Runs the book over a batch, with the store of its rows."""
+
+
+@dataclass(slots=True)
+class Committed:
+    """What the answers of a committed batch have to go by."""
+
+    decided_before: set[bytes] = field(default_factory=set)
+    """Conversions of which the ledger keeps a decision that the engine has forgotten, or that may
+    not change any more."""
+    actions: dict[bytes, list[Action]] = field(default_factory=dict)
+    """By conversion, of those that were decided in the batch."""
+    moved: set[bytes] = field(default_factory=set)
+    """Conversions whose answer is another by a manager's decision."""
+
+
 # ---- The transaction of a batch ------------------------------------------------------------
 
 
 def commit(
-    ledger: Ledger, batches: Sequence[PartitionBatch], *, lease_until_ms: int
-) -> frozenset[bytes]:
-    """Commit outcomes, positions and archive facts of all `batches`, all or none.
+    ledger: Ledger,
+    batches: Sequence[PartitionBatch],
+    *,
+    lease_until_ms: int,
+    book: Bookkeeper | None = None,
+    rollups: Rollups | None = None,
+) -> Committed:
+    """Commit outcomes, the book, positions and archive facts of all `batches`, all or none.
 
-    The answer: ids of conversions that were decided before the engine's memory begins; the
-    ledger keeps its decision. Raises Fenced when a partition is not where its batch began, under
-    the same owner: nothing is written, and this process may not go on. Raises LedgerError
-    otherwise: see the module's head.
+    Raises Fenced when a partition is not where its batch began, under the same owner: nothing is
+    written, and this process may not go on. Raises LedgerError otherwise: see the module's head.
     """
-    decided_before: set[bytes] = set()
+    committed = Committed()
+    rollups = rollups or Rollups()
     with ledger.write() as connection:
         faults.reach("commit.begun")
         for batch in batches:
             _move_position(connection, batch, lease_until_ms)
         faults.reach("commit.position")
         for batch in batches:
-            decided_before |= _insert_outcomes(ledger, connection, batch)
+            booked, store = Booked(), None
+            outcomes = batch.outcomes
+            if book is not None:
+                # Before anything is written: the book sees what precedes a record on the log.
+                store = BookStore(ledger, connection, batch.partition, outcomes)
+                booked = book(store, batch)
+                outcomes = {**outcomes, "conversions": list(booked.conversions.values())}
+            committed.decided_before |= booked.kept
+            with rollups.counting(ledger, connection, batch, booked, store) as known_clicks:
+                known = _insert_outcomes(ledger, connection, batch, outcomes)
+                known_clicks.update(known.clicks)
+                if store is not None:
+                    _insert_late_evidence(ledger, connection, booked.late_evidence)
+                    _credit(ledger, connection, booked.credited)
+                    store.flush()
+            committed.decided_before |= known.conversions
+            committed.actions.update(booked.actions)
+            committed.moved |= booked.moved
         faults.reach("commit.rows")
         for batch in batches:
             list_segments(connection, batch.partition, batch.epoch, batch.archive)
         faults.reach("commit.before")
     faults.reach("commit.after")
-    return frozenset(decided_before)
+    return committed
+
+
+def write_booked(ledger: Ledger, connection: sa.Connection, booked: Booked) -> None:
+    """Write what the book left of the engine's decisions, and nothing else of a batch."""
+    if booked.conversions:
+        _insert_conversions(ledger, connection, list(booked.conversions.values()))
+    _insert_late_evidence(ledger, connection, booked.late_evidence)
+    _credit(ledger, connection, booked.credited)
 
 
 def _move_position(connection: sa.Connection, batch: PartitionBatch, lease_until_ms: int) -> None:
@@ -165,7 +219,6 @@ def _move_position(connection: sa.Connection, batch: PartitionBatch, lease_until
 
 # The outcome's key, and the table whose columns its rows are.
 _PLAIN: Final = (
-    ("clicks", clicks),
     ("observations", observations),
     ("reports", conversion_reports),
     ("rejections", rejections),
@@ -173,37 +226,76 @@ _PLAIN: Final = (
 )
 
 
+class _Known(NamedTuple):
+    """What of a batch the ledger had before, and keeps."""
+
+    clicks: set[bytes]
+    conversions: set[bytes]
+
+
 def _insert_outcomes(
-    ledger: Ledger, connection: sa.Connection, batch: PartitionBatch
-) -> set[bytes]:
-    """Write a batch's rows; the conversions the ledger had decided before, and keeps."""
+    ledger: Ledger,
+    connection: sa.Connection,
+    batch: PartitionBatch,
+    outcomes: Mapping[str, Any],
+) -> _Known:
+    """Write a batch's rows."""
+    known_clicks = _insert_clicks(ledger, connection, outcomes.get("clicks", ()))
     for key, table in _PLAIN:
-        rows = batch.outcomes.get(key)
+        rows = outcomes.get(key)
         if rows:
             sql = ledger.insert_sql(table, or_ignore=True)
             inserted = connection.exec_driver_sql(sql, [tuple(row) for row in rows]).rowcount
             if inserted != len(rows):
                 fields = {"table": table.name, "count": len(rows) - inserted}
                 log.warning("events were in the ledger before", extra={"fields": fields})
-    if batch.outcomes.get("decision_revised"):
-        write_revisions(connection, batch.outcomes["decision_revised"])
-    if batch.outcomes.get("late_evidence"):
-        _insert_late_evidence(ledger, connection, batch.outcomes["late_evidence"])
-    if batch.outcomes.get("erasures"):
-        note_erasures(ledger, connection, batch.outcomes["erasures"], batch.time_ms)
+    if outcomes.get("decision_revised"):
+        write_revisions(connection, outcomes["decision_revised"])
+    if outcomes.get("late_evidence"):
+        _insert_late_evidence(ledger, connection, outcomes["late_evidence"])
+    if outcomes.get("erasures"):
+        note_erasures(ledger, connection, outcomes["erasures"], batch.time_ms)
     decided_before: set[bytes] = set()
-    if batch.outcomes.get("conversions"):
-        decided_before = _insert_conversions(ledger, connection, batch.outcomes["conversions"])
-    if batch.outcomes.get("controls"):
-        _confirm_controls(connection, batch.outcomes["controls"])
-    if batch.outcomes.get("quarantined"):
+    if outcomes.get("conversions"):
+        decided_before = _insert_conversions(ledger, connection, outcomes["conversions"])
+    if outcomes.get("others"):
+        confirm_decisions(connection, outcomes["others"])
+    if outcomes.get("controls"):
+        _confirm_controls(connection, outcomes["controls"])
+    if outcomes.get("quarantined"):
         now_ms = clock.now_ms()
         rows = [
             (batch.partition, ms, seq, reason, frame, False, now_ms)
-            for ms, seq, reason, frame in batch.outcomes["quarantined"]
+            for ms, seq, reason, frame in outcomes["quarantined"]
         ]
         connection.exec_driver_sql(ledger.insert_sql(quarantine), rows)
-    return decided_before
+    return _Known(known_clicks, decided_before)
+
+
+def _insert_clicks(
+    ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
+) -> set[bytes]:
+    """Write clicks; the ids of those the ledger had."""
+    if not rows:
+        return set()
+    sql = ledger.insert_sql(clicks, or_ignore=True)
+    return _written(connection, clicks, sql, [tuple(row) for row in rows])
+
+
+def _written(
+    connection: sa.Connection, table: sa.Table, sql: str, rows: Sequence[tuple[Any, ...]]
+) -> set[bytes]:
+    """Run a statement that passes over rows the ledger had; the ids of those."""
+    attempt = connection.begin_nested()
+    if connection.exec_driver_sql(sql, rows).rowcount == len(rows):
+        attempt.commit()
+        return set()
+    # One by one, to learn which of them the ledger had.
+    attempt.rollback()
+    known = {row[0] for row in rows if not connection.exec_driver_sql(sql, row).rowcount}
+    fields = {"table": table.name, "count": len(known)}
+    log.warning("events were in the ledger before", extra={"fields": fields})
+    return known
 
 
 # Where a row of late evidence holds the list of partners.
@@ -213,13 +305,14 @@ _PARTNERS_AT: Final = 5
 def _insert_late_evidence(
     ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
 ) -> None:
-    connection.exec_driver_sql(
-        ledger.insert_sql(late_evidence, or_ignore=True),
-        [
-            (*row[:_PARTNERS_AT], json.dumps(list(row[_PARTNERS_AT])), *row[_PARTNERS_AT + 1 :])
-            for row in rows
-        ],
-    )
+    if rows:
+        connection.exec_driver_sql(
+            ledger.insert_sql(late_evidence, or_ignore=True),
+            [
+                (*row[:_PARTNERS_AT], json.dumps(list(row[_PARTNERS_AT])), *row[_PARTNERS_AT + 1 :])
+                for row in rows
+            ],
+        )
 
 
 def _confirm_controls(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -256,35 +349,44 @@ def _insert_conversions(
     newest = _newest(rows)
     sql = ledger.cached_sql(_upsert_conversions)
     values = [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
-    passed_over: set[bytes] = set()
-    attempt = connection.begin_nested()
-    if connection.exec_driver_sql(sql, values).rowcount == len(values):
-        attempt.commit()
-    else:
-        # One by one, to learn which of them the ledger had.
-        attempt.rollback()
-        passed_over = {
-            value[0] for value in values if not connection.exec_driver_sql(sql, value).rowcount
-        }
-        fields = {"table": conversions.name, "count": len(passed_over)}
-        log.warning("events were in the ledger before", extra={"fields": fields})
+    passed_over = _written(connection, conversions, sql, values)
     written = [row for row in newest.values() if row[0] not in passed_over]
-    if not written:
-        return passed_over
+    _write_credits(ledger, connection, {row[0]: row[_CREDITS_AT] for row in written})
+    return passed_over
+
+
+def _write_credits(
+    ledger: Ledger, connection: sa.Connection, given: Mapping[bytes, Sequence[Sequence[Any]]]
+) -> None:
+    """Write the credits of conversions in place of the former."""
+    if not given:
+        return
     connection.execute(
         sa.delete(credit_shares).where(
             credit_shares.c.conversion_id == sa.bindparam("of_conversion")
         ),
-        [{"of_conversion": row[0]} for row in written],
+        [{"of_conversion": conversion_id} for conversion_id in given],
     )
     shares = [
-        (row[0], ordinal, partner, click_id, share_ppm)
-        for row in written
-        for ordinal, (partner, click_id, share_ppm) in enumerate(row[_CREDITS_AT])
+        (conversion_id, ordinal, partner, click_id, share_ppm)
+        for conversion_id, credits_given in given.items()
+        for ordinal, (partner, click_id, share_ppm) in enumerate(credits_given)
     ]
     if shares:
         connection.exec_driver_sql(ledger.insert_sql(credit_shares), shares)
-    return passed_over
+
+
+def _credit(ledger: Ledger, connection: sa.Connection, credited: Mapping[bytes, Credits]) -> None:
+    """Give conversions to the partners a manager named."""
+    if not credited:
+        return
+    connection.execute(
+        sa.update(conversions)
+        .where(conversions.c.conversion_id == sa.bindparam("of_conversion"))
+        .values(status="attributed", reason=CREDITED_BY_MANAGER),
+        [{"of_conversion": conversion_id} for conversion_id in credited],
+    )
+    _write_credits(ledger, connection, credited)
 
 
 def _newest(rows: Sequence[Sequence[Any]]) -> dict[bytes, Sequence[Any]]:

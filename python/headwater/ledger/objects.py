@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from headwater import clock
 from headwater.errors import FieldFault, RequestRefused
 from headwater.ledger import values
+from headwater.ledger.audit import note_object
 from headwater.ledger.engine import Ledger
 from headwater.ledger.outbox import Change, announce, take_revisions
 from headwater.ledger.schema import brands, domains, event_types, partitions, partners, programs
@@ -130,6 +131,7 @@ def insert(
     key = connection.execute(sa.insert(table).values(row)).inserted_primary_key
     if key is None:
         raise AssertionError("an inserted row has a key")
+    note_object(connection, table, key[0], None, row)
     return {"id": key[0], **row}
 
 
@@ -143,6 +145,7 @@ def update(
     """Change `columns` of an object; the row as it is then."""
     changed = {**columns, "revision": revision, "updated_ms": clock.now_ms()}
     connection.execute(sa.update(table).where(table.c.id == row["id"]).values(changed))
+    note_object(connection, table, row["id"], row, changed)
     return {**row, **changed}
 
 

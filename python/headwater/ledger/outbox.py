@@ -18,7 +18,7 @@ from headwater import clock, ids, limits
 from headwater.errors import RequestRefused
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import brands, config_outbox, counters
-from headwater.model.records import ControlBody, Kind, Record, Source, Trust, encode
+from headwater.model.records import ControlBody, Kind, Record, Source, Trust, encode, is_well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _newest(connection: sa.Connection) -> int:
 def announce(connection: sa.Connection, first_revision: int, changes: Sequence[Change]) -> None:
     """Write the outbox rows of `changes` under revisions from `first_revision` on.
 
-    Raises RequestRefused when an object is too large for a record of the log.
+    Raises RequestRefused when an object does not fit a record of the log.
     """
     if not changes:
         return
@@ -120,10 +120,13 @@ def announce(connection: sa.Connection, first_revision: int, changes: Sequence[C
 
 
 def _fitting(record: bytes) -> bytes:
+    """The record, which the log will take: one that it will not would stop all behind it."""
     if len(record) > limits.RECORD_BYTES_MAX:
         raise RequestRefused(
             "too_many_values", f"the object takes more than {limits.RECORD_BYTES_MAX} bytes"
         )
+    if not is_well_formed(record):
+        raise RequestRefused("invalid", "this cannot be written as a record of the log")
     return record
 
 
@@ -131,21 +134,31 @@ def append_record(connection: sa.Connection, revision: int, kind: str, record: R
     """Write the outbox row of a record that is no object: it goes on the log, in its turn among
     the changes, and edges do not hear of it.
     """
-    connection.execute(
-        sa.insert(config_outbox).values(
-            revision=revision,
-            brand=record.brand,
-            partition=_partitions_of(connection, {record.brand})[record.brand],
-            object=kind,
-            number=revision,
-            control=encode(record),
-            value=None,
-            for_edges=False,
-            created_ms=record.accept_ms,
-            appended=False,
-            committed=False,
-        )
-    )
+    append_records(connection, revision, kind, [record])
+
+
+def append_records(
+    connection: sa.Connection, first_revision: int, kind: str, records: Sequence[Record]
+) -> None:
+    """As `append_record`, of several under revisions from `first_revision` on."""
+    lanes = _partitions_of(connection, {record.brand for record in records})
+    rows = [
+        {
+            "revision": revision,
+            "brand": record.brand,
+            "partition": lanes[record.brand],
+            "object": kind,
+            "number": revision,
+            "control": _fitting(encode(record)),
+            "value": None,
+            "for_edges": False,
+            "created_ms": record.accept_ms,
+            "appended": False,
+            "committed": False,
+        }
+        for revision, record in enumerate(records, first_revision)
+    ]
+    connection.execute(sa.insert(config_outbox), rows)
 
 
 def _partitions_of(connection: sa.Connection, numbers: set[int]) -> dict[int, int]:

@@ -75,8 +75,13 @@ def ensure_partitions(ledger: Ledger, count: int) -> None:
 def partition_rows(ledger: Ledger) -> list[PartitionRow]:
     """Every partition as it stands, by number: for looking, not for owning."""
     with ledger.read() as connection:
-        rows = connection.execute(sa.select(partitions).order_by(partitions.c.partition))
-        return [_partition_row(row) for row in rows]
+        return rows_of_partitions(connection)
+
+
+def rows_of_partitions(connection: sa.Connection) -> list[PartitionRow]:
+    """As `partition_rows`, at the moment that the connection sees."""
+    rows = connection.execute(sa.select(partitions).order_by(partitions.c.partition))
+    return [_partition_row(row) for row in rows]
 
 
 def acquire(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from headwater import ids, limits
 from headwater.ledger import values
-from headwater.ledger.decisions import credits_of
+from headwater.ledger.decisions import actions_of, credits_of
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Reference, find
 from headwater.ledger.schema import (
     EVENT_TABLES,
+    actions,
     clicks,
     conversion_reports,
     conversions,
+    credit_shares,
     domains,
     enrolments,
     event_types,
@@ -27,6 +29,7 @@ from headwater.ledger.schema import (
     programs,
     promo_codes,
 )
+from headwater.model.records import Flag
 
 Row = dict[str, Any]
 
@@ -121,6 +124,7 @@ class ClickFilter:
     counted: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    brand: int | None = None
 
     def range(self, before: bytes | None) -> list[sa.ColumnElement[bool]]:
         """What an index serves."""
@@ -140,7 +144,8 @@ class ClickFilter:
 
     def others(self) -> list[sa.ColumnElement[bool]]:
         """What has to be looked at click by click."""
-        wanted = {"partner": self.partner, "verdict": self.verdict, "counted": self.counted}
+        names = ("brand", "partner", "verdict", "counted")
+        wanted = {name: getattr(self, name) for name in names}
         return [clicks.c[name] == value for name, value in wanted.items() if value is not None]
 
 
@@ -150,7 +155,7 @@ def click_page(
     *,
     before: bytes | None,
     count: int,
-    scan: int = limits.CLICK_PAGE_SCAN_ROWS_MAX,
+    scan: int = limits.PAGE_SCAN_ROWS_MAX,
 ) -> tuple[list[Row], bytes | None]:
     """Up to `count` clicks with ids below `before`, the newest first, and the id to go on below;
     None at the end. Of `scan` clicks looked at without `count` hits there may be fewer.
@@ -192,8 +197,8 @@ CONVERSION = (
 
 def conversion_row(ledger: Ledger, conversion_id: bytes) -> Row | None:
     """One conversion as last decided, with the codes of program and event type, its `credits`
-    (partner, click id, share), its `reports` and its `late_evidence`, oldest first; None when it
-    is not committed.
+    (partner, click id, share), its `actions`, its `reports` and its `late_evidence`, oldest first;
+    None when it is not committed.
     """
     with ledger.read() as connection:
         row = (
@@ -217,25 +222,117 @@ def conversion_row(ledger: Ledger, conversion_id: bytes) -> Row | None:
         return {
             **row,
             "credits": credits_of(connection, [conversion_id])[conversion_id],
+            "actions": actions_of(connection, [conversion_id]).get(conversion_id, []),
             "reports": [dict(report) for report in reports],
             "late_evidence": [dict(each) for each in late],
         }
 
 
+_CONVERSION_ORDER: Final = (conversions.c.accept_ms, conversions.c.conversion_id)
+
+Position = tuple[int, bytes]
+"""Where a page of conversions ends: accept time and id of the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionFilter:
+    """Which conversions of a list: accepted from `since_ms` on and before `until_ms`; of a
+    partner those with a credit or an action of it.
+    """
+
+    program: int | None = None
+    brand: int | None = None
+    partner: int | None = None
+    status: str | None = None
+    is_test: bool | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def range(self, before: Position | None) -> list[sa.ColumnElement[bool]]:
+        """What an index serves."""
+        found: list[sa.ColumnElement[bool]] = []
+        if self.program is not None:
+            found.append(conversions.c.program == self.program)
+        if self.since_ms is not None:
+            found.append(conversions.c.accept_ms >= self.since_ms)
+        ends = [] if before is None else [before]
+        if self.until_ms is not None:
+            ends.append((self.until_ms, b""))
+        if ends:
+            found.append(sa.tuple_(*_CONVERSION_ORDER) < sa.tuple_(*min(ends)))
+        return found
+
+    def others(self) -> list[sa.ColumnElement[bool]]:
+        """What has to be looked at conversion by conversion."""
+        columns = conversions.c
+        wanted = {"brand": self.brand, "status": self.status}
+        found = [columns[name] == value for name, value in wanted.items() if value is not None]
+        if self.is_test is not None:
+            test = columns.flags.bitwise_and(int(Flag.TEST))
+            found.append(test != 0 if self.is_test else test == 0)
+        if self.partner is not None:
+            parts = (
+                sa.exists().where(
+                    table.c.conversion_id == columns.conversion_id,
+                    table.c.partner == self.partner,
+                )
+                for table in (credit_shares, actions)
+            )
+            found.append(sa.or_(*parts))
+        return found
+
+
 def conversion_page(
-    ledger: Ledger, program: int | None, *, before: tuple[int, bytes] | None, count: int
-) -> list[Row]:
-    """Conversions accepted before a (time, id), the newest first, with their `credits`."""
-    order = (conversions.c.accept_ms, conversions.c.conversion_id)
-    statement = CONVERSION.order_by(*(column.desc() for column in order)).limit(count)
-    if program is not None:
-        statement = statement.where(conversions.c.program == program)
-    if before is not None:
-        statement = statement.where(sa.tuple_(*order) < sa.tuple_(*before))
+    ledger: Ledger,
+    wanted: ConversionFilter,
+    *,
+    before: Position | None,
+    count: int,
+    scan: int = limits.PAGE_SCAN_ROWS_MAX,
+) -> tuple[list[Row], Position | None]:
+    """Up to `count` conversions accepted before a (time, id), the newest first, with their
+    `credits` and `actions`, and the position to go on before; None at the end. Of `scan`
+    conversions looked at without `count` hits there may be fewer.
+    """
+    newest_first = [column.desc() for column in _CONVERSION_ORDER]
+    looked = (
+        sa.select(*_CONVERSION_ORDER)
+        .where(*wanted.range(before))
+        .order_by(*newest_first)
+        .limit(scan)
+    )
+    statement = CONVERSION.where(*wanted.range(before))
+    if wanted.others():
+        part = looked.subquery()
+        among = conversions.c.conversion_id.in_(sa.select(part.c.conversion_id))
+        statement = CONVERSION.where(among, *wanted.others())
     with ledger.read() as connection:
-        rows = connection.execute(statement).mappings().all()
-        given = credits_of(connection, [row["conversion_id"] for row in rows])
-        return [{**row, "credits": given[row["conversion_id"]]} for row in rows]
+        found = connection.execute(statement.order_by(*newest_first).limit(count + 1))
+        rows = found.mappings().all()
+        named = [row["conversion_id"] for row in rows[:count]]
+        given, made = credits_of(connection, named), actions_of(connection, named)
+        page = [
+            {**row, "credits": given[name], "actions": made.get(name, [])}
+            for name, row in zip(named, rows, strict=False)
+        ]
+        if len(rows) > count:
+            return page, (page[-1]["accept_ms"], page[-1]["conversion_id"])
+        if not wanted.others():
+            return page, None
+        seen = connection.execute(looked).all()
+        return page, (seen[-1][0], seen[-1][1]) if len(seen) == scan else None
+
+
+def is_partner_of(ledger: Ledger, brand: int, partner: int) -> bool:
+    """Whether a partner is, or was, in a program of a brand."""
+    with ledger.read() as connection:
+        found = connection.scalar(
+            sa.select(sa.literal(1))
+            .select_from(enrolments.join(programs, programs.c.id == enrolments.c.program_id))
+            .where(programs.c.brand_id == brand, enrolments.c.partner_id == partner)
+            .limit(1)
+        )
+        return found is not None
 
 
 def engine_times_ms(ledger: Ledger) -> list[int]:

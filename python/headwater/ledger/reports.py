@@ -21,17 +21,20 @@ _NO_TEST = conversions.c.flags.bitwise_and(int(Flag.TEST)) == 0
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Accept times from `since_ms` on and below `until_ms`, of one program if named."""
+    """Accept times from `since_ms` on and below `until_ms`, of one program or brand if named."""
 
     since_ms: int
     until_ms: int
     program: int | None = None
+    brand: int | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         columns = conversions.c
         found = [columns.accept_ms >= self.since_ms, columns.accept_ms < self.until_ms]
         if self.program is not None:
             found.append(columns.program == self.program)
+        if self.brand is not None:
+            found.append(columns.brand == self.brand)
         return found
 
 

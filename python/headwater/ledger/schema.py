@@ -1,6 +1,8 @@
 """The tables. Times are integer milliseconds, money integer minor units, ids of events 16 bytes.
 
-Here: configuration, ownership, files. The events' are in `event_tables`, and named here too.
+Here: configuration, ownership, files. The events' are in `event_tables`, the book's in
+`book_tables`, those of partner pixels in `pixel_tables`, of the management API in
+`management_tables`, rollups in `rollup_tables`; all are named here.
 """
 
 from __future__ import annotations
@@ -15,6 +17,22 @@ from sqlalchemy import (
     text,
 )
 
+from headwater.ledger.book_tables import (
+    BOOK_TABLES,
+    action_items,
+    action_moves,
+    actions,
+    book_entries,
+    book_settings,
+    click_days,
+    click_standings,
+    decision_requests,
+    decisions_log,
+    exchange_rates,
+    order_changes,
+    tallies,
+    terms,
+)
 from headwater.ledger.columns import (
     ROW_NUMBER,
     binary,
@@ -39,13 +57,42 @@ from headwater.ledger.event_tables import (
     others,
     rejections,
 )
+from headwater.ledger.management_tables import audit_log, management_requests, money_settings
+from headwater.ledger.pixel_tables import (
+    firing_attempts,
+    firings,
+    pixel_decisions,
+    pixel_endpoints,
+    pixel_versions,
+    pixels,
+    waiting_lead_identifiers,
+    waiting_leads,
+)
+from headwater.ledger.rollup_tables import (
+    ROLLUP_TABLES,
+    click_rollups,
+    rollup_marks,
+    rollup_sub_ids,
+    sale_rollups,
+)
 
 __all__ = [
+    "BOOK_TABLES",
     "EVENT_TABLES",
+    "ROLLUP_TABLES",
     "SCHEMA_VERSION",
+    "action_items",
+    "action_moves",
+    "actions",
     "archive_segments",
+    "audit_log",
+    "book_entries",
+    "book_settings",
     "brands",
+    "click_days",
     "click_revisions",
+    "click_rollups",
+    "click_standings",
     "clicks",
     "config_outbox",
     "config_spreads",
@@ -53,26 +100,45 @@ __all__ = [
     "conversions",
     "counters",
     "credit_shares",
+    "decision_requests",
+    "decisions_log",
     "domains",
     "enrolments",
     "erased_identifiers",
     "erasure_requests",
     "erasures",
     "event_types",
+    "exchange_rates",
+    "firing_attempts",
+    "firings",
     "keys",
     "late_evidence",
     "links",
+    "management_requests",
+    "money_settings",
     "network_rules",
     "observations",
+    "order_changes",
     "others",
     "panics",
     "partitions",
     "partners",
+    "pixel_decisions",
+    "pixel_endpoints",
+    "pixel_versions",
+    "pixels",
     "programs",
     "promo_codes",
     "quarantine",
     "rejections",
+    "rollup_marks",
+    "rollup_sub_ids",
+    "sale_rollups",
     "snapshots",
+    "tallies",
+    "terms",
+    "waiting_lead_identifiers",
+    "waiting_leads",
 ]
 
 SCHEMA_VERSION = "0001"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -10,7 +10,10 @@ import msgpack
 from headwater import ids, metrics
 from headwater.ledger.decisions import decision, decision_by_id
 from headwater.ledger.engine import Ledger
-from headwater.model.records import CLICK, Kind, touch_type
+from headwater.ledger.matching import Committed
+from headwater.ledger.pixel_store import client_pixels
+from headwater.model.book import Action
+from headwater.model.records import CLICK, Kind, Source, touch_type
 
 Outcomes = Mapping[str, Any]
 Row = Sequence[Any]
@@ -28,15 +31,16 @@ class Told(NamedTuple):
 
 # Positions in the engine's outcome rows.
 CLICK_FLAGS, CLICK_VERDICT = 9, 10
-REPORT_EVENT, REPORT_CONVERSION, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 6, 7
+REPORT_EVENT, REPORT_CONVERSION, REPORT_SOURCE, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 5, 6, 7
+CREATED = "created"
 CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
 CONVERSION_CREDITS = 14
 CONVERSION_VERDICT, CONVERSION_SCORE, CONVERSION_FRAUD = 17, 18, 20
 REVISION_VERDICT = 4
 
 
-def decision_of(row: Row) -> dict[str, Any]:
-    """The decision in one conversion row of the engine's outcomes."""
+def decision_of(row: Row, actions: Sequence[Action] = ()) -> dict[str, Any]:
+    """The decision in one conversion row of the engine's outcomes, with its actions."""
     return decision(
         row[CONVERSION_ID],
         row[CONVERSION_BRAND],
@@ -44,26 +48,28 @@ def decision_of(row: Row) -> dict[str, Any]:
         row[CONVERSION_REASON],
         row[CONVERSION_CREDITS],
         (row[CONVERSION_VERDICT], row[CONVERSION_SCORE], row[CONVERSION_FRAUD]),
+        actions,
     )
 
 
 def decisions_to_tell(
-    ledger: Ledger, batches: Sequence[Outcomes], decided_before: frozenset[bytes] = frozenset()
+    ledger: Ledger, batches: Sequence[Outcomes], committed: Committed
 ) -> list[Told]:
     """One message for each report of the batches, which are committed.
 
     A repeat or a conflict is answered with the first decision, read from the ledger; so is a
-    report of a conversion that the ledger had `decided_before` and the engine had forgotten.
+    report of a conversion of which the ledger keeps another decision than the engine made.
     """
     reports = [report for outcomes in batches for report in outcomes["reports"]]
     if not reports:
         return []
     known = {
-        row[CONVERSION_ID]: decision_of(row)
-        for outcomes in batches
-        for row in outcomes["conversions"]
-        if row[CONVERSION_ID] not in decided_before
+        row[CONVERSION_ID]: decision_of(row, committed.actions.get(row[CONVERSION_ID], ()))
+        for row in _standing(batches, committed)
     }
+    for name, pixels in client_pixels(ledger, _told_by_the_tag(reports)).items():
+        if name in known:
+            known[name]["pixels"] = pixels
     told = []
     for report in reports:
         name = report[REPORT_CONVERSION]
@@ -89,24 +95,41 @@ def decisions_to_tell(
     return told
 
 
+def _standing(batches: Sequence[Outcomes], committed: Committed) -> Iterator[Row]:
+    """Rows of conversions whose decision is the engine's; the ledger has that of the others."""
+    for outcomes in batches:
+        for row in outcomes["conversions"]:
+            name = row[CONVERSION_ID]
+            if name not in committed.decided_before and name not in committed.moved:
+                yield row
+
+
+def _told_by_the_tag(reports: Sequence[Row]) -> list[bytes]:
+    """Conversions whose first report is a browser's that waits: it fires partners' pixels."""
+    return [
+        report[REPORT_CONVERSION]
+        for report in reports
+        if report[REPORT_SOURCE] == Source.TAG and report[REPORT_OUTCOME] == CREATED
+    ]
+
+
 def revised(
-    batches: Sequence[Outcomes],
-    told: Sequence[Told],
-    decided_before: frozenset[bytes] = frozenset(),
+    ledger: Ledger, batches: Sequence[Outcomes], told: Sequence[Told], committed: Committed
 ) -> dict[str, bytes]:
-    """Decisions of the batches that no report brought about: late evidence did. By conversion
-    id; nobody waits for them, and what is stored of the conversion has to follow.
+    """Decisions of the batches that no report brought about: late evidence did, or a manager. By
+    conversion id; nobody waits for them, and what is stored of the conversion has to follow.
     """
+    found = {
+        row[CONVERSION_ID]: decision_of(row, committed.actions.get(row[CONVERSION_ID], ()))
+        for row in _standing(batches, committed)
+    }
+    for name in committed.moved:
+        moved = decision_by_id(ledger, name)
+        if moved is not None:
+            found[name] = moved
     answered = {each.conversion_id for each in told}
-    rows = {
-        ids.event_text("cnv", row[CONVERSION_ID]): row
-        for outcomes in batches
-        for row in outcomes["conversions"]
-        if row[CONVERSION_ID] not in decided_before
-    }
-    return {
-        text: msgpack.packb(decision_of(row)) for text, row in rows.items() if text not in answered
-    }
+    texts = {ids.event_text("cnv", name): each for name, each in found.items()}
+    return {text: msgpack.packb(each) for text, each in texts.items() if text not in answered}
 
 
 def count(outcomes: Outcomes) -> None:

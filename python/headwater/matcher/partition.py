@@ -34,7 +34,7 @@ class Partition:
         self._archive = ArchiveWriter(archive_folder(data, row.partition), row.partition, row.epoch)
         self._producer = ids.producer_id()
         self._ticks = 0
-        self.active_s = clock.monotonic_s()
+        self.ticked_s = clock.monotonic_s()
         self.snapshot_position: Position = row.position
         self.snapshot_s = clock.monotonic_s()
 
@@ -67,7 +67,6 @@ class Partition:
 
     def committed(self, batch: PartitionBatch) -> None:
         self.position = batch.to_position
-        self.active_s = clock.monotonic_s()
 
     def _runs(self, entries: list[Entry]) -> list[tuple[list[Entry], str | None]]:
         """Entries cut at quarantined frames, which stand alone with their reason."""

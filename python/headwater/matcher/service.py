@@ -19,17 +19,26 @@ from typing import Any
 import msgpack
 
 from headwater import _core, clock, config, faults, limits, metrics
+from headwater.book.book import Book
 from headwater.errors import Fenced, HeadwaterError, JournalError, LedgerError
 from headwater.journal.stream import GenerationChanged, StreamReader
 from headwater.ledger import matching
 from headwater.ledger.decisions import recent_decisions
 from headwater.ledger.engine import Ledger, open_ledger
-from headwater.ledger.matching import PartitionBatch, PartitionRow
+from headwater.ledger.matching import (
+    BookStore,
+    Committed,
+    PartitionBatch,
+    PartitionRow,
+    Rollups,
+)
 from headwater.matcher import outcomes
 from headwater.matcher.health import Heartbeat
+from headwater.matcher.ordering import ordered
 from headwater.matcher.partition import Partition
 from headwater.matcher.recovery import Entry, rebuild
 from headwater.matcher.snapshots import Snapshots
+from headwater.model.book import Booked
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +61,8 @@ class Matcher:
         self._data = settings.data
         self._stop = False
         self._partitions: dict[int, Partition] = {}
+        self._books: dict[int, Book] = {}
+        self._rollups = Rollups()
         self._reader: StreamReader
         self._snapshots = Snapshots(ledger, self._data, settings.snapshot_every_ms)
         self._housekept_s = 0.0
@@ -112,6 +123,8 @@ class Matcher:
             engine = rebuild(self._ledger, self._data, row)
             quarantined = matching.quarantined(self._ledger, row.partition)
             self._partitions[row.partition] = Partition(row, engine, self._data, quarantined)
+            settings = matching.settings_of(self._ledger, row.partition)
+            self._books[row.partition] = Book(row.partition, settings)
 
     def _drain(self) -> None:
         """Commit what is on the log already; whoever adds more than that may wait for a start."""
@@ -149,8 +162,12 @@ class Matcher:
         self._heartbeat.calling()
         try:
             with _cpu_counted("commit"):
-                decided_before = matching.commit(
-                    self._ledger, batches, lease_until_ms=clock.now_ms() + self._config.lease_ms
+                committed = matching.commit(
+                    self._ledger,
+                    batches,
+                    lease_until_ms=clock.now_ms() + self._config.lease_ms,
+                    book=self._book,
+                    rollups=self._rollups,
                 )
         except BaseException:
             self._heartbeat.called(ok=False)
@@ -163,8 +180,18 @@ class Matcher:
             outcomes.count(batch.outcomes)
         metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
         with _cpu_counted("tell"):
-            self._tell(batches, decided_before)
+            self._tell(batches, committed)
         faults.reach("matcher.told")
+
+    def _book(self, store: BookStore, batch: PartitionBatch) -> Booked:
+        """What follows from a batch for what is owed; within the transaction."""
+        runs = ordered(batch.outcomes)
+        with _cpu_counted("book"):
+            booked = self._books[batch.partition].apply(store, batch.outcomes, runs)
+        for kind, number, revision in booked.unread:
+            fields = {"object": kind, "number": number, "revision": revision}
+            log.warning("configuration not taken by the book", extra={"fields": fields})
+        return booked
 
     def _applied(self, read: dict[int, list[Entry]]) -> list[PartitionBatch]:
         """What the engines made of the entries, on disk in the archive."""
@@ -184,19 +211,19 @@ class Matcher:
         ]
         return max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
 
-    def _tell(self, batches: list[PartitionBatch], decided_before: frozenset[bytes]) -> None:
+    def _tell(self, batches: list[PartitionBatch], committed: Committed) -> None:
         decided = [batch.outcomes for batch in batches]
-        told = outcomes.decisions_to_tell(self._ledger, decided, decided_before)
-        committed = {
+        told = outcomes.decisions_to_tell(self._ledger, decided, committed)
+        ranges = {
             batch.partition: {
                 producer: self._partitions[batch.partition].engine.ranges(producer)
                 for producer in batch.outcomes["producers"]
             }
             for batch in batches
         }
-        self._revised.update(outcomes.revised(decided, told, decided_before))
+        self._revised.update(outcomes.revised(self._ledger, decided, told, committed))
         try:
-            self._reader.publish(committed, told)
+            self._reader.publish(ranges, told)
             self._keep_revised()
         except JournalError:
             self._untold = True
@@ -269,8 +296,8 @@ class Matcher:
             if self._untold:
                 self._tell_again()
         for item in self._partitions.values():
-            if now_s - item.active_s >= limits.TICK_MS / 1000:
-                item.active_s = now_s
+            if now_s - item.ticked_s >= limits.TICK_MS / 1000:
+                item.ticked_s = now_s
                 self._reader.append(item.number, item.tick_frame())
 
     def _renew(self) -> None:

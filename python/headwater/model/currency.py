@@ -6,7 +6,10 @@ left out: no order is paid in them.
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+from headwater import limits
 
 _NO_DECIMALS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
 _TWO_DECIMALS: Final = (
@@ -39,3 +42,35 @@ def decimal_text(amount_minor: int, currency: str) -> str:
     if not exponent:
         return sign + digits
     return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+
+
+_AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
+
+
+class AmountRefused(ValueError):
+    """`code` is a reason: amount_invalid, amount_negative or amount_precision."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def minor_of_text(text: str, currency: str) -> int:
+    """Minor units of `currency` (a known code) in a decimal text.
+
+    Digits, and at most one point between digits; neither sign nor exponent nor grouping. Raises
+    AmountRefused.
+    """
+    if text.startswith("-"):
+        raise AmountRefused("amount_negative")
+    match = _AMOUNT.fullmatch(text) if len(text) <= 2 * limits.AMOUNT_DIGITS_MAX else None
+    if match is None:
+        raise AmountRefused("amount_invalid")
+    whole, fraction = match[1], match[2] or ""
+    exponent = EXPONENTS[currency]
+    if len(fraction) > exponent:
+        raise AmountRefused("amount_precision")
+    digits = (whole + fraction.ljust(exponent, "0")).lstrip("0")
+    if len(digits) > limits.AMOUNT_DIGITS_MAX:
+        raise AmountRefused("amount_invalid")
+    return int(digits or "0")

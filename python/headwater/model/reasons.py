@@ -31,6 +31,14 @@ REASONS: dict[str, Reason] = {
         409, "The order was reported before with another amount, currency, items, code or click."
     ),
     "idempotency_conflict": Reason(409, "The Idempotency-Key was used before with another body."),
+    "illegal_move": Reason(409, "The action's state does not allow this."),
+    "action_locked": Reason(409, "The action is locked: only a compensating entry is possible."),
+    "action_held": Reason(409, "The action waits for a person's approval and does not lock."),
+    "terms_in_force": Reason(409, "Terms that have begun do not change, but for their end."),
+    "not_credited": Reason(409, "The conversion does not credit the action's partner any more."),
+    "order_reversed": Reason(409, "Nothing is left of the order."),
+    "reversal_max": Reason(409, "The terms let no more of the partner's month be reversed."),
+    "too_many_moves": Reason(409, "The action, or the order, was changed too often."),
     "request_timeout": Reason(408, "The request did not arrive in time."),
     "body_too_large": Reason(413, "The body is larger than the route takes."),
     "link_expired": Reason(410, "The link's time is over."),
@@ -54,6 +62,7 @@ REASONS: dict[str, Reason] = {
     "unknown_event_type": Reason(422, "The program has no such event type."),
     "unknown_link": Reason(422, "No link has this code or id."),
     "unknown_partner": Reason(422, "No such partner is enrolled in the program."),
+    "partner_not_in_program": Reason(409, "The partner is not enrolled in the program."),
     "unknown_type": Reason(422, "The batch's event has no known `type`."),
     "program_inactive": Reason(422, "The program does not take events now."),
     "no_identifier": Reason(
@@ -90,6 +99,9 @@ REASONS: dict[str, Reason] = {
     "phone_country_unknown": Reason(422, "The country of the phone number is not known."),
     "invalid_identifier": Reason(422, "An identifier has a form that is not taken."),
     "invalid_destination": Reason(422, "The destination is not an absolute http(s) URL in ASCII."),
+    "currency_mismatch": Reason(422, "The amount is not in the order's currency."),
+    "unknown_reason": Reason(422, "Neither a reason of the field nor one of the program's own."),
+    "unknown_decision": Reason(422, "There is no such decision."),
     "invalid_cursor": Reason(422, "The cursor is not one this list gave."),
     # Events that are taken, and what becomes of them
     "unknown_topic": Reason(None, "The webhook is about something that is not tracked."),
@@ -111,6 +123,9 @@ REASONS: dict[str, Reason] = {
     "prefetch": Reason(None, "The browser fetched the link ahead of time, and nobody went there."),
     "consent_denied": Reason(None, "Consent was denied: no identifier but the click id counts."),
     "over_cap": Reason(None, "A cap of the terms is reached."),
+    "rate_missing": Reason(None, "There is no exchange rate from the order's currency."),
+    "amount_out_of_range": Reason(None, "The order, or what it would earn, is beyond belief."),
+    "credited_by_manager": Reason(None, "A manager gave the conversion to the partner."),
     "partner_inactive": Reason(None, "The partner or its enrolment is not active."),
     # Frames that are set aside
     "bad_checksum": Reason(None, "The frame's checksum is wrong: it was damaged on the way."),

@@ -11,6 +11,11 @@ from typing import Final, NamedTuple
 
 import msgpack
 
+from headwater import _core
+
+NUMBER_MAX: Final = 2**63 - 1
+"""The largest number of an object, and the largest whole number that the ledger keeps."""
+
 
 class Kind(IntEnum):
     CLICK = 1
@@ -234,9 +239,14 @@ class ControlBody(NamedTuple):
     """None: the object is deleted."""
 
 
+NO_SUBJECT: Final = bytes(16)
+"""The subject of a decision that is about no one event."""
+
+
 class DecisionBody(NamedTuple):
     action: str
     subject: bytes
+    """Id of the event, action or conversion it is about; NO_SUBJECT: its params say."""
     params: dict[str, str]
 
 
@@ -281,6 +291,15 @@ def encode(record: Record) -> bytes:
     """The wire form of one record."""
     packed: bytes = _pack(record)
     return packed
+
+
+def is_well_formed(raw: bytes) -> bool:
+    """Whether the engine reads this record: a frame with another in it is not taken."""
+    try:
+        _core.validate_record(raw)
+    except _core.FrameError:
+        return False
+    return True
 
 
 def decode(raw: bytes) -> Record:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from headwater import clock, limits
+from headwater import clock, ids, limits
 from headwater.config import Config
 from headwater.console import bot_list
 from headwater.edge import list_files
 from headwater.errors import HeadwaterError
 from headwater.journal import redis_server
-from headwater.ledger import matching
+from headwater.ledger import firings, matching
 from headwater.ledger.engine import open_ledger
 
 # An edge holds two descriptors a connection at worst, and a few dozen of its own.
@@ -27,6 +27,8 @@ DESCRIPTORS_LEAST = 4096
 DISK_FREE_LEAST = 2 * limits.GIB
 # The clock of this machine and of the log may differ by this before times are clamped.
 CLOCK_SKEW_MS = 1000
+# A pixel whose breaker is open may be overdue by its pause; more means that nobody sends.
+OVERDUE_MS = 2 * limits.BREAKER_OPEN_MS_MAX
 
 
 class Finding(NamedTuple):
@@ -57,6 +59,7 @@ def findings(settings: Config) -> Iterator[Finding]:
         _machine,
         _sizing,
         _lists,
+        _pixels,
     )
     for check in checks:
         yield from check(settings)
@@ -134,6 +137,36 @@ def _ledger(settings: Config) -> Iterator[Finding]:
         else f"the log's time is {-ahead} ms behind this machine's",
         "" if ahead <= CLOCK_SKEW_MS else "set the clocks of Redis' host and this one (NTP)",
     )
+
+
+def _pixels(settings: Config) -> Iterator[Finding]:
+    """How partner pixels get out: what waits, what is disabled, what they may reach."""
+    reach = "public addresses by https"
+    if settings.egress_http:
+        reach += " and http"
+    if settings.egress_allow:
+        reach += f", and {', '.join(settings.egress_allow)}"
+    yield Finding("partner pixels", True, f"may reach {reach}")
+    if not settings.ledger_url and not (settings.data / "ledger.sqlite").exists():
+        return
+    try:
+        ledger = open_ledger(settings.effective_ledger_url)
+        waiting, overdue_ms = firings.backlog(ledger, clock.now_ms())
+        disabled = firings.disabled_pixels(ledger)
+        ledger.close()
+    except HeadwaterError:
+        # The ledger's own check says it.
+        return
+    yield Finding(
+        "courier",
+        overdue_ms < OVERDUE_MS,
+        f"{waiting} firings wait, the oldest overdue by {overdue_ms // 1000} s",
+        "" if overdue_ms < OVERDUE_MS else "start the courier; see its log",
+    )
+    for pixel, code in disabled:
+        why = "its server answered 410" if code == "gone" else "it failed for days"
+        name = ids.object_text("pxl", pixel)
+        yield Finding(name, False, f"disabled: {why}", "ask the partner, then enable it")
 
 
 def _ports(settings: Config) -> Iterator[Finding]:

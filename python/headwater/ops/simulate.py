@@ -7,8 +7,10 @@ read, and the system may run meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,10 +27,12 @@ from headwater.ledger import matching, outbox, queries, values
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionRow
 from headwater.ledger.schema import brands, partners, programs
+from headwater.ledger.terms import has_terms
 from headwater.matcher.recovery import archived
 from headwater.ops import simulate_report
 from headwater.ops.simulate_clicks import Clicks, compare_clicks
-from headwater.ops.simulate_compare import LedgerCheck, check_ledger, compare
+from headwater.ops.simulate_compare import LedgerCheck, check_ledger, compare, note_repaid
+from headwater.ops.simulate_money import Asked, Books, compare_money, scratch_books
 from headwater.ops.simulate_replay import (
     Decisions,
     Erasures,
@@ -56,6 +60,7 @@ from headwater.ops.simulate_rules import (
     parse_span,
     ramp_faults,
 )
+from headwater.ops.simulate_terms import Trial, read_trial
 
 Row = Mapping[str, Any]
 
@@ -75,6 +80,8 @@ class Plan(NamedTuple):
     changes: Mapping[ObjectName, Members]
     names: Mapping[ObjectName, str]
     """What these objects are called in the report."""
+    trial: Trial | None
+    """Terms in the place of those that were."""
 
 
 def run_simulate(
@@ -84,6 +91,7 @@ def run_simulate(
     since: str,
     until: str | None,
     changes: list[str],
+    terms: Path | None,
     as_json: bool,
     csv: Path | None,
 ) -> int:
@@ -95,7 +103,7 @@ def run_simulate(
         raise ConfigError([f"--csv: there is no folder {csv.absolute().parent}"])
     ledger = open_ledger(settings.effective_ledger_url, read_only=True)
     try:
-        plan = make_plan(ledger, program, since, until, changes)
+        plan = make_plan(ledger, program, since, until, changes, terms)
         screen = Console(stderr=True)
         with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
             report = simulate(ledger, settings.data, plan, _watched(progress))
@@ -132,20 +140,36 @@ def _watched(progress: Progress) -> Watch:
 # ---- The plan ------------------------------------------------------------------------------
 
 
-def make_plan(ledger: Ledger, code: str, since: str, until: str | None, changes: list[str]) -> Plan:
-    """Read what is asked against the ledger. Raises ConfigError with every fault."""
+def make_plan(
+    ledger: Ledger,
+    code: str,
+    since: str,
+    until: str | None,
+    changes: list[str],
+    terms: Path | None = None,
+) -> Plan:
+    """Read what is asked against the ledger. `terms`: a file of terms to try.
+
+    Raises ConfigError with every fault.
+    """
     faults: list[str] = []
     program = _program(ledger, code)
     if program is None:
         faults.append(f"--program: there is no program {code!r}")
     event_types = {} if program is None else _event_types(ledger, program["id"])
-    rules, span = Rules({}, {}), Span(0, 0)
+    rules, span, trial = Rules({}, {}), Span(0, 0), None
+    if not changes and terms is None:
+        faults.append("--set: at least one KEY=VALUE is needed, or --terms")
     try:
         rules = parse_rules(changes, list(event_types))
     except ConfigError as error:
         faults += error.faults
     try:
         span = parse_span(since, until, clock.now_ms())
+    except ConfigError as error:
+        faults += error.faults
+    try:
+        trial = None if terms is None or program is None else read_trial(ledger, program, terms)
     except ConfigError as error:
         faults += error.faults
     brand = None if program is None else queries.object_row(ledger, brands, program["brand_id"])
@@ -163,7 +187,7 @@ def make_plan(ledger: Ledger, code: str, since: str, until: str | None, changes:
         in_force[name] = values.event_type_change(event_types[event], brand["id"]).control
         changed[name] = members
         names[name] = f"event type {event}"
-    return Plan(program, brand, rules, span, in_force, changed, names)
+    return Plan(program, brand, rules, span, in_force, changed, names, trial)
 
 
 def _program(ledger: Ledger, code: str) -> Row | None:
@@ -186,15 +210,23 @@ def _event_types(ledger: Ledger, program: int) -> dict[str, Row]:
 def rule_sets(plan: Plan) -> tuple[RuleSet, RuleSet]:
     """The rules as they are and as they would be."""
     after = {name: merged(value, plan.changes[name]) for name, value in plan.in_force.items()}
-    return _rule_set(plan, plan.in_force), _rule_set(plan, after)
+    trial = plan.trial
+    return (
+        _rule_set(plan, plan.in_force, {trial.name: trial.before} if trial else {}),
+        _rule_set(plan, after, {trial.name: trial.after} if trial else {}),
+    )
 
 
-def _rule_set(plan: Plan, of_objects: Mapping[ObjectName, Members]) -> RuleSet:
+def _rule_set(
+    plan: Plan, of_objects: Mapping[ObjectName, Members], terms: Mapping[str, Members]
+) -> RuleSet:
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(of_objects):
         digest.update(msgpack.packb((name, dict(of_objects[name]))))
+    for owner, value in terms.items():
+        digest.update(msgpack.packb((owner, json.dumps(value, sort_keys=True))))
     named = {plan.names[name]: dict(value) for name, value in of_objects.items()}
-    return RuleSet(digest.hexdigest(), named)
+    return RuleSet(digest.hexdigest(), {**named, **terms})
 
 
 # ---- The simulation ------------------------------------------------------------------------
@@ -202,35 +234,47 @@ def _rule_set(plan: Plan, of_objects: Mapping[ObjectName, Members]) -> RuleSet:
 
 def simulate(ledger: Ledger, data: Path, plan: Plan, watch: Watch | None = None) -> Report:
     """Replay up to the ledger's position and compare. Raises HeadwaterError."""
+    with contextlib.ExitStack() as stack:
+        books = None
+        if plan.trial is not None or has_terms(ledger, plan.program["id"]):
+            books = stack.enter_context(scratch_books(ledger, plan.brand["partition"]))
+        return _simulate(ledger, data, plan, watch, books)
+
+
+def _simulate(
+    ledger: Ledger, data: Path, plan: Plan, watch: Watch | None, books: Books | None
+) -> Report:
     started_s = clock.monotonic_s()
     program = plan.program["id"]
     row = _partition(ledger, plan.brand["partition"])
     before, after = rule_sets(plan)
     clicks, clicks_after = _clicks(plan), _clicks(plan)
-    baseline = Replay(row.partition, Decisions(program, plan.span), clicks)
-    like = Decisions(program, plan.span, like=baseline.decisions)
-    changed = Replay(row.partition, like, clicks_after)
-    overlay, erasures = Overlay(plan.changes), Erasures(plan.brand["id"])
-    entries: Iterable[Reasoned] = archived(ledger, data, row.partition, (0, 0), row.position)
-    manifest = matching.archive_manifest(ledger, row.partition)
-    if watch is not None:
-        entries = watch(entries, sum(segment.length for segment in manifest))
+    decisions = Decisions(program, plan.span)
+    like = Decisions(program, plan.span, like=decisions)
+    baseline = Replay(row.partition, decisions, clicks, books and books.before)
+    changed = Replay(row.partition, like, clicks_after, books and books.after)
+    overlay = Overlay(plan.changes, plan.trial.replaced if plan.trial else {})
+    erasures = Erasures(plan.brand["id"])
     left_out = _left_out(ledger, data, plan, row)
-    if left_out and manifest:
-        first_ms = manifest[0].first[0]
-        told = (first_ms - 1, 0, controls_frame(row.partition, left_out))
-        entries = itertools.chain([(told, None)], entries)
+    entries = _entries(ledger, data, plan, row, left_out, watch)
     only = _only_brand(ledger, plan)
     records = replay_both(prepared(entries, erasures, only), baseline, changed, overlay)
     _require_position(baseline, row)
     notes = _notes(plan, before, after, overlay, bool(left_out))
-    if not left_out and only is None and baseline.engine.chain_digest != row.chain_digest:
+    is_whole = not left_out and plan.trial is None and only is None
+    if is_whole and baseline.engine.chain_digest != row.chain_digest:
         notes.append("warning: the archive replays to another chain digest than the ledger's")
-    comparison = compare(baseline.decisions, changed.decisions)
+    comparison = compare(decisions, like)
     judged = compare_clicks(clicks, clicks_after) if clicks and clicks_after else None
-    baseline.clicks = None
-    del changed, clicks, clicks_after
+    money = None
+    if books is not None:
+        asked = Asked(program, plan.program["timezone"], plan.span, row.partition, row.position)
+        money = compare_money(ledger, books, asked, {each[1] for each in comparison.moved})
+        note_repaid(comparison, decisions, like, money.conversions)
+    baseline.clicks = baseline.book = None
+    del changed, like, clicks, clicks_after
     checked = _checked(ledger, data, plan, row, baseline, erasures)
+    paid = {partner for partner, _currency in money.partners} if money else set()
     return Report(
         program_id=program,
         program_code=plan.program["code"],
@@ -242,11 +286,33 @@ def simulate(ledger: Ledger, data: Path, plan: Plan, watch: Watch | None = None)
         after=after,
         comparison=comparison,
         clicks=judged,
+        money=money,
         ledger=checked,
         erasures=erasures.count,
-        names=_partner_names(ledger, comparison.partners.keys() | (judged or {}).keys()),
+        names=_partner_names(ledger, comparison.partners.keys() | (judged or {}).keys() | paid),
         notes=notes,
     )
+
+
+def _entries(
+    ledger: Ledger,
+    data: Path,
+    plan: Plan,
+    row: PartitionRow,
+    left_out: list[bytes],
+    watch: Watch | None,
+) -> Iterable[Reasoned]:
+    """The archive, after what has to be known before it."""
+    entries: Iterable[Reasoned] = archived(ledger, data, row.partition, (0, 0), row.position)
+    manifest = matching.archive_manifest(ledger, row.partition)
+    if watch is not None:
+        entries = watch(entries, sum(segment.length for segment in manifest))
+    told = [*left_out, *([plan.trial.record(plan.brand["id"])] if plan.trial else [])]
+    if told and manifest:
+        first_ms = manifest[0].first[0]
+        ahead = (first_ms - 1, 0, controls_frame(row.partition, told))
+        return itertools.chain([(ahead, None)], entries)
+    return entries
 
 
 def _clicks(plan: Plan) -> Clicks | None:

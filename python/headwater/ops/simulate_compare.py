@@ -6,7 +6,7 @@ And the first of them held against the ledger, which it should repeat.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -84,6 +84,8 @@ class Comparison:
     unattributed_after: Counter[str] = field(default_factory=Counter)
     moved: list[Moved] = field(default_factory=list)
     """In the order of acceptance."""
+    repaid: list[Moved] = field(default_factory=list)
+    """In the order of acceptance: credited as before, and paid otherwise."""
     clicks_changed: int = 0
     """Conversions whose partners keep their shares and have them for other clicks."""
 
@@ -130,6 +132,20 @@ def compare(before: Decisions, after: Decisions) -> Comparison:
             found.clicks_changed += 1
     found.moved.sort(key=lambda moved: moved[:2])
     return found
+
+
+def note_repaid(
+    found: Comparison, before: Decisions, after: Decisions, paid: Collection[bytes]
+) -> None:
+    """Note, of conversions that are told to be `paid` otherwise, those whose credit stayed."""
+    moved = {each.conversion_id for each in found.moved}
+    for conversion_id in paid:
+        packed = before.packed.get(conversion_id)
+        if packed is not None and conversion_id not in moved:
+            accept_ms = unpack(packed).accept_ms
+            now = after.packed[conversion_id]
+            found.repaid.append(Moved(accept_ms, conversion_id, packed, now))
+    found.repaid.sort(key=lambda each: each[:2])
 
 
 # ---- The ledger ----------------------------------------------------------------------------
@@ -199,16 +215,15 @@ def check_ledger(
 
 def _stored(ledger: Ledger, program: int, span: Span) -> Iterator[dict[str, Any]]:
     """The ledger's conversions of a span, the newest first, read a page at a time."""
-    before = (span.until_ms, b"")
+    wanted = queries.ConversionFilter(program, since_ms=span.since_ms, until_ms=span.until_ms)
+    before = None
     while True:
-        page = queries.conversion_page(ledger, program, before=before, count=limits.PAGE_ROWS_MAX)
-        for row in page:
-            if row["accept_ms"] < span.since_ms:
-                return
-            yield row
-        if len(page) < limits.PAGE_ROWS_MAX:
+        page, before = queries.conversion_page(
+            ledger, wanted, before=before, count=limits.PAGE_ROWS_MAX
+        )
+        yield from page
+        if before is None:
             return
-        before = (page[-1]["accept_ms"], page[-1]["conversion_id"])
 
 
 def _credits(rows: Sequence[Sequence[Any]]) -> list[tuple[int, bytes | None, int]]:

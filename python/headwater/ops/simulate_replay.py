@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -20,6 +20,7 @@ from headwater.matcher.outcomes import CONVERSION_CREDITS, CONVERSION_ID, CONVER
 from headwater.matcher.recovery import Entry, new_engine
 from headwater.model.records import ControlBody, ErasureBody, Kind, Record, Source, Trust, encode
 from headwater.model.records import decode as decode_record
+from headwater.ops.book_again import BookAgain
 from headwater.ops.simulate_clicks import Clicks
 from headwater.ops.simulate_rows import rows_of
 from headwater.ops.simulate_rules import Members, Span, merged
@@ -84,12 +85,19 @@ def _split(frame: bytes) -> list[bytes]:
 
 
 class Overlay:
-    """Changes members of the control values of some objects, in every revision of them."""
+    """Changes members of the control values of some objects, in every revision of them, and puts
+    other values in the place of those of others.
+    """
 
-    def __init__(self, changes: Mapping[ObjectName, Members]) -> None:
+    def __init__(
+        self,
+        changes: Mapping[ObjectName, Members],
+        replaced: Mapping[ObjectName, dict[str, Any] | None],
+    ) -> None:
         self._changes = changes
+        self._replaced = replaced
         self.revisions = 0
-        """Control records changed so far."""
+        """Control records of which members were changed so far."""
 
     def rewrite(self, frame: bytes) -> bytes:
         """The frame with its control records changed; the same where there is none to change.
@@ -109,7 +117,6 @@ class Overlay:
             return frame
         except (ValueError, TypeError):
             return frame
-        self.revisions += sum(new != old for new, old in zip(changed, records, strict=True))
         return made
 
     def _record(self, raw: bytes) -> bytes:
@@ -117,10 +124,15 @@ class Overlay:
             return raw
         record = decode_record(raw)
         body = ControlBody._make(record.body)
-        members = self._changes.get((body.kind, body.number))
+        name = (body.kind, body.number)
+        if name in self._replaced:
+            return encode(record._replace(body=body._replace(value=self._replaced[name])))
+        members = self._changes.get(name)
         if members is None or not isinstance(body.value, dict):
             return raw
-        return encode(record._replace(body=body._replace(value=merged(body.value, members))))
+        changed = encode(record._replace(body=body._replace(value=merged(body.value, members))))
+        self.revisions += changed != raw
+        return changed
 
 
 class OneBrand:
@@ -277,11 +289,19 @@ class Decisions:
 class Replay:
     """One engine, and what it decided."""
 
-    def __init__(self, partition: int, decisions: Decisions, clicks: Clicks | None = None) -> None:
+    def __init__(
+        self,
+        partition: int,
+        decisions: Decisions,
+        clicks: Clicks | None = None,
+        book: BookAgain | None = None,
+    ) -> None:
         self.engine = new_engine(partition)
         self.decisions = decisions
         self.clicks = clicks
         """None: no fraud rule is changed, and no click is looked at."""
+        self.book = book
+        """None: there are no terms, and nothing is owed."""
 
     def apply(self, run: list[Entry], reason: str | None) -> bytes | None:
         """The outcomes of a run of entries; None of one that is set aside."""
@@ -295,6 +315,8 @@ class Replay:
         self.decisions.take(outcomes)
         if self.clicks is not None:
             self.clicks.take(outcomes)
+        if self.book is not None:
+            self.book.take(outcomes)
 
 
 def prepared(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import heapq
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from headwater import clock, ids
 from headwater.model.attribution import WHOLE_PPM
+from headwater.model.cells import safe_cell
 from headwater.ops.simulate_clicks import STATES, PartnerClicks, total
 from headwater.ops.simulate_compare import (
     DIFFERING_NAMED,
@@ -24,6 +26,9 @@ from headwater.ops.simulate_compare import (
     PartnerChange,
     shares,
 )
+from headwater.ops.simulate_money import MoneyComparison, Sides
+from headwater.ops.simulate_payouts import CSV_COLUMNS as PAYOUT_COLUMNS
+from headwater.ops.simulate_payouts import paid_cells, paid_member, payouts_member, payouts_table
 from headwater.ops.simulate_replay import Decided
 from headwater.ops.simulate_rules import DAY_S, Members, Span
 
@@ -53,6 +58,8 @@ class Report:
     comparison: Comparison
     clicks: dict[int, PartnerClicks] | None
     """By partner; None where no change can move a click."""
+    money: MoneyComparison | None
+    """None: the program has no terms, and nothing is owed."""
     ledger: LedgerCheck
     erasures: int
     names: Mapping[int, str]
@@ -75,7 +82,6 @@ def signed(ppm: int) -> str:
     return f"+{credit(ppm)}" if ppm > 0 else credit(ppm)
 
 
-# Amounts of money stand here once conversions carry commissions: a line a column.
 COLUMNS: Final[tuple[tuple[str, Callable[[PartnerChange], str]], ...]] = (
     ("before", lambda change: credit(change.before_ppm)),
     ("after", lambda change: credit(change.after_ppm)),
@@ -93,6 +99,8 @@ def print_report(report: Report, screen: Console) -> None:
     screen.print(_heading(report))
     screen.print(_rules_table(report))
     screen.print(_partners_table(report))
+    if report.money is not None:
+        screen.print(payouts_table(report.money, report.names))
     if report.clicks is not None:
         screen.print(_clicks_table(report, report.clicks))
     screen.print(_reasons_table(found))
@@ -106,7 +114,8 @@ def _heading(report: Report) -> Text:
     found = report.comparison
     return Text(
         f"program {report.program_code}: {found.conversions} conversions accepted "
-        f"{_span_text(report.span)}; {len(found.moved)} would be credited otherwise\n"
+        f"{_span_text(report.span)}; {len(found.moved)} would be credited otherwise"
+        f"{'' if report.money is None else f', {len(found.repaid)} more paid otherwise'}\n"
         f"{report.records} records replayed in {report.seconds:.1f} s"
     )
 
@@ -243,19 +252,33 @@ def _remarks(report: Report) -> Iterator[str]:
         )
     else:
         yield f"the replay under the present rules repeats the ledger ({ledger.compared} compared)"
+    if report.money is not None and report.money.is_repeated is None:
+        yield "the ledger has gone on meanwhile: payouts were not compared with it"
+    elif report.money is not None and not report.money.is_repeated:
+        yield (
+            "warning: under the present rules partners are owed otherwise than the ledger has it; "
+            "run `headwater verify`"
+        )
 
 
 # ---- JSON and CSV --------------------------------------------------------------------------
 
 
 def write_json(report: Report, out: TextIO) -> None:
-    """One JSON object. Its last member, `moved`, is written one by one: it may be long."""
+    """One JSON object. Its last members are written one by one: they may be long."""
     out.write(json.dumps(_summary(report), ensure_ascii=False)[:-1])
-    out.write(', "moved": [')
-    for number, moved in enumerate(report.comparison.moved):
+    _write_list(report, "moved", report.comparison.moved, out)
+    if report.money is not None:
+        _write_list(report, "repaid", report.comparison.repaid, out)
+    out.write("}\n")
+
+
+def _write_list(report: Report, name: str, listed: Sequence[Moved], out: TextIO) -> None:
+    out.write(f', "{name}": [')
+    for number, moved in enumerate(listed):
         out.write(", " if number else "")
-        out.write(json.dumps(_moved(moved), ensure_ascii=False))
-    out.write("]}\n")
+        out.write(json.dumps(_moved(report, moved), ensure_ascii=False))
+    out.write("]")
 
 
 def _summary(report: Report) -> dict[str, Any]:
@@ -283,6 +306,7 @@ def _summary(report: Report) -> dict[str, Any]:
             for number, change in sorted(found.partners.items())
         ],
         **({} if report.clicks is None else {"clicks": _clicks(report, report.clicks)}),
+        **_money(report),
         "unattributed": {
             "before": _reasons(found.unattributed_before),
             "after": _reasons(found.unattributed_after),
@@ -319,6 +343,18 @@ def _clicks(report: Report, clicks: Mapping[int, PartnerClicks]) -> dict[str, An
     }
 
 
+def _money(report: Report) -> dict[str, Any]:
+    if report.money is None:
+        return {}
+    return {
+        "conversions_repaid": len(report.comparison.repaid),
+        "payouts": {
+            **payouts_member(report.money, report.names),
+            "repeats_ledger": report.money.is_repeated,
+        },
+    }
+
+
 def _states(clicks: PartnerClicks) -> dict[str, Any]:
     return {
         "before": {state: clicks.before[state] for state in STATES},
@@ -331,15 +367,23 @@ def _reasons(counted: Mapping[str, int]) -> dict[str, Any]:
     return {"conversions": sum(counted.values()), "reasons": dict(sorted(counted.items()))}
 
 
-def _moved(moved: Moved) -> dict[str, Any]:
+def _moved(report: Report, moved: Moved) -> dict[str, Any]:
     before, after = moved.before, moved.after
+    told = {"before": _decision(before), "after": _decision(after)}
+    if report.money is not None:
+        for side, paid in zip(told.values(), _paid(report, moved), strict=True):
+            side["payouts"] = paid_member(paid)
     return {
         "conversion_id": ids.event_text("cnv", moved.conversion_id),
         "order_id": before.order_id,
         "accepted_at": clock.iso_ms(moved.accept_ms),
-        "before": _decision(before),
-        "after": _decision(after),
+        **told,
     }
+
+
+def _paid(report: Report, moved: Moved) -> Sides:
+    paid = report.money.conversions.get(moved.conversion_id) if report.money else None
+    return paid or ({}, {})
 
 
 def _decision(decided: Decided) -> dict[str, Any]:
@@ -363,24 +407,27 @@ def _click(click_id: bytes | None) -> str | None:
 CSV_COLUMNS: Final = (
     *("conversion_id", "order_id", "accepted_at", "partner_id"),
     *("share_ppm_before", "share_ppm_after", "reason_before", "reason_after"),
+    *PAYOUT_COLUMNS,
 )
 
 
 def write_csv(report: Report, path: Path) -> None:
-    """A row for each partner of each conversion that moved. Raises OSError."""
+    """A row for each partner of each conversion that moved or is paid otherwise. Raises OSError."""
+    found = report.comparison
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(CSV_COLUMNS)
-        for moved in report.comparison.moved:
-            writer.writerows(_csv_rows(moved))
+        for moved in heapq.merge(found.moved, found.repaid, key=lambda each: each[:2]):
+            writer.writerows(_csv_rows(report, moved))
 
 
-def _csv_rows(moved: Moved) -> Iterator[tuple[object, ...]]:
+def _csv_rows(report: Report, moved: Moved) -> Iterator[tuple[object, ...]]:
     before, after = moved.before, moved.after
     was, now = shares(before), shares(after)
+    paid, pays = _paid(report, moved)
     conversion = ids.event_text("cnv", moved.conversion_id)
-    head = (conversion, _cell(before.order_id or ""), clock.iso_ms(moved.accept_ms))
-    for partner in sorted(was.keys() | now.keys()):
+    head = (conversion, safe_cell(before.order_id or ""), clock.iso_ms(moved.accept_ms))
+    for partner in sorted(was.keys() | now.keys() | paid.keys() | pays.keys()):
         yield (
             *head,
             ids.object_text("prt", partner),
@@ -388,9 +435,5 @@ def _csv_rows(moved: Moved) -> Iterator[tuple[object, ...]]:
             now.get(partner, 0),
             before.reason or "",
             after.reason or "",
+            *paid_cells(paid.get(partner), pays.get(partner)),
         )
-
-
-def _cell(text: str) -> str:
-    """An order's id as a cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -228,8 +228,6 @@ def parse_rules(settings: Sequence[str], event_codes: Sequence[str] = ()) -> Rul
             into[member] = value
         except ValueError as error:
             faults.append(f"--set {name.strip()}: {error}")
-    if not settings:
-        faults.append("--set: at least one KEY=VALUE is needed")
     if faults:
         raise ConfigError(faults)
     return Rules(program, event_types)

@@ -222,6 +222,7 @@ class Supervisor:
         self._roles = [
             Role("matcher", [*python, "matcher"], self._environment),
             Role("console", [*python, "console"], self._environment),
+            Role("courier", [*python, "courier"], self._environment),
             *(
                 Role(f"edge-{number}", [*python, "edge"], self._environment)
                 for number in range(self._config.edges)
@@ -251,7 +252,7 @@ class Supervisor:
         order = [
             [role for role in self._roles if role.name.startswith("edge")],
             [role for role in self._roles if role.name == "console"],
-            [role for role in self._roles if role.name == "matcher"],
+            [role for role in self._roles if role.name in ("matcher", "courier")],
             [self._redis] if self._redis else [],
         ]
         clean = True

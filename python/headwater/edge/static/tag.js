@@ -177,6 +177,7 @@
   function received(event, answer) {
     retries = 0;
     if (event.type === 'click' && clickId(answer.click_id)) landed = answer.click_id;
+    if (event.type === 'conversion' && answer.pixels) whenLoaded(answer.pixels);
     if (answer.cookie === 'denied' && !event.consent) consent = 'denied';
     if (isDenied()) return forget();
     var held = readCookie();
@@ -185,6 +186,27 @@
     } else if (held) {
       writeCookie(held.visitor + '.' + (landed || held.click), answer.cookie_age_s || COOKIE_AGE_S);
     }
+  }
+
+  /* Partners' pixels come after the page: what is fetched earlier holds its load event back. */
+  function whenLoaded(pixels) {
+    if (document.readyState === 'complete') pixels.forEach(fire);
+    else addEventListener('load', function () { pixels.forEach(fire); });
+  }
+
+  /* A frame is a stranger's: no way to the page, its origin, its forms or its top. */
+  function fire(pixel) {
+    if (isDenied() || !/^https?:/.test(pixel.url)) return;
+    attempt(function () {
+      var element = pixel.type === 'image' ? new Image() : document.createElement('iframe');
+      element.referrerPolicy = 'origin';
+      if (pixel.type === 'iframe') {
+        element.sandbox = 'allow-scripts';
+        element.hidden = true;
+        document.body.appendChild(element);
+      }
+      element.src = pixel.url;
+    });
   }
 
   /* A conversion that could not be posted, by a policy or a blocker perhaps, goes as an image. */

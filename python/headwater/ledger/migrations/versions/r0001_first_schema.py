@@ -1,4 +1,4 @@
-"""The first schema: configuration with its outbox, ownership, files, events."""
+"""The first schema: configuration with its outbox, ownership, files, events, the book."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.ledger.migrations import first_events
+from headwater.ledger.migrations import (
+    first_book,
+    first_events,
+    first_management,
+    first_pixels,
+    first_rollups,
+)
 
 revision = "0001"
 down_revision = None
@@ -26,6 +32,12 @@ def upgrade() -> None:
     first_events.events()
     first_events.reports()
     first_events.erasures()
+    first_book.book()
+    first_pixels.definitions()
+    first_pixels.deliveries()
+    first_pixels.decisions()
+    first_management.management()
+    first_rollups.rollups()
     op.execute("INSERT INTO counters (name, value) VALUES ('revision', 0)")
 
 

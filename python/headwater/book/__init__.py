@@ -1,0 +1,1 @@
+"""The rules of money: pure functions over what the ledger holds. No clock, no float, no SQL."""
