@@ -149,7 +149,11 @@ def test_an_action_that_lost_its_credit_is_not_priced_again(ledger: Ledger) -> N
     for verb, given in (("reset", {}), ("modify", {"amount_minor": 5000})):
         log.decision(f"action.{verb}", lost.action_id, **given)
     run(ledger, log)
-    assert outcomes_of_decisions(ledger) == [("refused", "not_credited")] * 2
+    assert outcomes_of_decisions(ledger) == [
+        ("refused", "not_credited"),
+        # It is reversed, and what is reversed is not modified.
+        ("refused", "illegal_move"),
+    ]
     assert actions(ledger)[7] == lost
 
 
