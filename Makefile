@@ -29,6 +29,9 @@ demo: build ## start a private system, drive 200,000 events through it, prove wh
 # Tools of Debian that single tests need; a test whose tool is missing is skipped and says so.
 .PHONY: test-tools
 test-tools:
+	@command -v curl > /dev/null || \
+		(apt-get update -qq && apt-get install -qq -y curl) > /dev/null 2>&1 || \
+		echo "curl cannot be installed here: the requests in docs/ will not be run"
 	@command -v strace > /dev/null || \
 		(apt-get update -qq && apt-get install -qq -y strace) > /dev/null 2>&1 || \
 		echo "strace cannot be installed here: tests/fault/test_disk.py will be skipped"
