@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import clock
-from headwater.book.caps import Amounts, CapKey, cap_keys, how_many, reached, room, taken
+from headwater.book.caps import Amounts, CapKey, cap_keys, reached, room, taken
 from headwater.book.terms import Cap
 from terms_tools import SALE, terms_of
 
@@ -94,28 +94,6 @@ def test_a_cap_is_never_passed_and_refuses_only_what_would_pass_it(
     for partner, _, day, _ in paid:
         for cap in caps:
             assert counted(cap, paid, (partner, day)) <= cap.limit
-
-
-@given(
-    CAPS,
-    st.integers(0, 40_000_000),
-    st.integers(0, 50),
-    st.dictionaries(METRIC, st.integers(0, 40_000_000)),
-)
-def test_as_many_clicks_fit_as_would_one_by_one(
-    caps: list[Cap], micros: int, wanted: int, before: dict[str, int]
-) -> None:
-    keys = keys_of(caps, 1, SALE, START_MS)
-    used = Counter({key.key: before.get(key.metric, 0) for key in keys})
-    click = Amounts(1, micros, 0)
-    fits = how_many(keys, used, click, wanted)
-    one_by_one = 0
-    for _ in range(wanted):
-        if reached(keys, used, click):
-            break
-        used.update(taken(keys, click))
-        one_by_one += 1
-    assert fits == one_by_one
 
 
 def test_days_are_those_of_the_program() -> None:

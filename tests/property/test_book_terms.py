@@ -364,10 +364,3 @@ def test_terms_in_force_are_immutable_but_for_their_end() -> None:
     assert may_replace(terms, ended, 100)
     assert may_replace(ended, terms, 499)
     assert not may_replace(ended, terms, 500)
-
-
-def test_the_largest_share_of_a_month_that_may_be_reversed() -> None:
-    terms = version(1, reversal_max_ppm=250_000)
-    assert terms.may_reverse(1000, 200, 50)
-    assert not terms.may_reverse(1000, 200, 51)
-    assert version(1).may_reverse(1000, 0, 1000)

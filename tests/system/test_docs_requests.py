@@ -38,7 +38,7 @@ def script(system: System, page: str) -> str:
     return PRELUDE + text
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl; `make test` installs it")
 @pytest.mark.parametrize("page", [page for page in PAGES if requests(page)])
 def test_every_printed_request_works(page: str, tmp_path: Path) -> None:
     with System(tmp_path, edges=1) as system:

@@ -111,13 +111,3 @@ def reached(caps: Iterable[CapKey], used: Mapping[Key, int], amounts: Amounts) -
 def taken(caps: Iterable[CapKey], amounts: Amounts) -> dict[Key, int]:
     """What `amounts` add to each counter. Several caps on one counter count once."""
     return {cap.key: wanted for cap in caps if (wanted := cap.amount(amounts))}
-
-
-def how_many(caps: Iterable[CapKey], used: Mapping[Key, int], each: Amounts, wanted: int) -> int:
-    """How many of `wanted` equal ones, clicks of one rate, fit in every cap."""
-    fits = wanted
-    for cap in caps:
-        one = cap.amount(each)
-        if one:
-            fits = min(fits, room(cap, used.get(cap.key, 0)) // one)
-    return fits

@@ -137,12 +137,6 @@ class Terms:
         """What an event type pays: nothing where the terms do not name it."""
         return self.events.get(event_type, _NOTHING)
 
-    def may_reverse(self, month_minor: int, reversed_minor: int, more_minor: int) -> bool:
-        """Whether `more_minor` of a partner's month may be reversed after `reversed_minor` of
-        `month_minor` (all that the month's actions earned, reversed ones too).
-        """
-        return (reversed_minor + more_minor) * 1_000_000 <= month_minor * self.reversal_max_ppm
-
 
 _NOTHING: Final = EventTerms()
 # Digits of a number that fits 63 bits, and one.

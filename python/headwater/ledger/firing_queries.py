@@ -110,12 +110,6 @@ def pixels_of_conversion(
         )
 
 
-def attempts_of(ledger: Ledger, event_ids: Sequence[bytes]) -> list[Row]:
-    """Every attempt to deliver one of the firings, in their order."""
-    with ledger.read() as connection:
-        return _attempts(connection, event_ids)
-
-
 def _attempts(connection: sa.Connection, event_ids: Sequence[bytes]) -> list[Row]:
     rows = connection.execute(
         sa.select(firing_attempts)

@@ -16,13 +16,9 @@ from headwater import limits
 from headwater.ledger.engine import Ledger
 from headwater.ledger.firings import CLIENT, WAITING
 from headwater.ledger.schema import (
-    clicks,
-    conversions,
-    event_types,
     firings,
     pixel_decisions,
     pixel_versions,
-    programs,
     waiting_lead_identifiers,
     waiting_leads,
 )
@@ -45,7 +41,6 @@ class PixelStore:
         self._is_next_known = False
         self._firings: list[Firing] = []
         self._decisions: dict[tuple[bytes, int], PixelDecision] = {}
-        self._names: dict[tuple[int, int], tuple[str, str, str]] = {}
 
     def flush(self) -> None:
         """Write what was gathered. Call it before the transaction ends."""
@@ -240,35 +235,6 @@ class PixelStore:
         ).mappings()
         # The identifiers have done their service: only rows are compared with them.
         return [_lead(row) for row in rows]
-
-    # ---- What the rest of the ledger knows
-
-    def names(self, program: int, event_type: int) -> tuple[str, str, str]:
-        """A program's code, and code and kind of its event type, none of which ever changes."""
-        found = self._names.get((program, event_type))
-        if found is None:
-            row = self._connection.execute(
-                sa.select(programs.c.code, event_types.c.code, event_types.c.kind).where(
-                    programs.c.id == program, event_types.c.id == event_type
-                )
-            ).first()
-            found = (row[0], row[1], row[2]) if row else ("", "", "")
-            self._names[program, event_type] = found
-        return found
-
-    def click_record(self, click_id: bytes) -> bytes | None:
-        """The record of a click; None when it is not there."""
-        found: bytes | None = self._connection.scalar(
-            sa.select(clicks.c.record).where(clicks.c.click_id == click_id)
-        )
-        return found
-
-    def conversion_record(self, conversion_id: bytes) -> bytes | None:
-        """The record of a conversion's report; None when it is not there."""
-        found: bytes | None = self._connection.scalar(
-            sa.select(conversions.c.record).where(conversions.c.conversion_id == conversion_id)
-        )
-        return found
 
 
 def _row(firing: Firing) -> tuple[Any, ...]:
