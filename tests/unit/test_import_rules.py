@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "python" / "headwater"
-LEAVES = {"clock", "ids", "errors", "limits", "config", "faults", "metrics", "identity_key"}
+LEAVES = {
+    "background",
+    "clock",
+    "config",
+    "errors",
+    "faults",
+    "identity_key",
+    "ids",
+    "limits",
+    "metrics",
+}
 # A package may import those of lower layers only; those of one layer do not import each other.
 LAYERS = [
     {"__main__"},

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgpack
 
-from headwater import limits
+from headwater import background, limits
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.ledger.deployment import BotList, announce_bot_list
 from headwater.ledger.engine import Ledger
@@ -41,10 +41,8 @@ class BotLists:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await background.stop(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgpack
 
-from headwater import ids, limits
+from headwater import background, ids, limits
 from headwater.errors import HeadwaterError
 from headwater.journal import keys
 from headwater.journal.resp import RespClient
@@ -33,10 +33,8 @@ class Lookups:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await background.stop(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

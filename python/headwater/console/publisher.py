@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from headwater import clock, faults, limits
+from headwater import background, clock, faults, limits
 from headwater.errors import HeadwaterError
 from headwater.journal import keys
 from headwater.journal.config_feed import is_seeded, publish_config, reseed
@@ -68,10 +68,8 @@ class Publisher:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await background.stop(self._task)
+        self._task = None
 
     async def wait(self, revision: int, timeout_s: float) -> bool:
         """Whether `revision`, and all before it, is on the log and told within the time."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgpack
 
-from headwater import clock, faults, ids, limits
+from headwater import background, clock, faults, ids, limits
 from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.archive import sync_directory
@@ -66,9 +66,7 @@ class ConfigFeed:
 
     async def close(self) -> None:
         """Stop following; changes not yet in the file are written."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.stop(*self._tasks)
         if self._tasks and self._changed.is_set():
             await self._save()
         self._tasks = []

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from headwater import clock, ids, limits
+from headwater import background, clock, ids, limits
 from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.resp import RedisError, RespClient
@@ -45,9 +45,7 @@ class DailyKeys:
 
     async def close(self) -> None:
         """Stop, and forget the keys."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await background.stop(self._task)
         self._hold({})
 
     async def refresh(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgpack
 
-from headwater import clock, limits
+from headwater import background, clock, limits
 from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.resp import RespClient
@@ -37,10 +37,8 @@ class DecisionHub:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await background.stop(self._task)
+        self._task = None
         for future in self._waiting.values():
             future.cancel()
         self._waiting.clear()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgpack
 
-from headwater import clock, faults, limits, metrics
+from headwater import background, clock, faults, limits, metrics
 from headwater.errors import JournalError
 from headwater.journal import keys
 from headwater.journal.backlog import Backlog
@@ -87,9 +87,7 @@ class Resender:
 
     async def stop(self) -> None:
         """End the tasks; orphans not finished stay for another process."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.stop(*self._tasks)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._files.shutdown)
         for spool in self._orphans:

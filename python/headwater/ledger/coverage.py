@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from headwater import limits
 from headwater.ledger.engine import Ledger
-from headwater.ledger.fraud_reports import Span
+from headwater.ledger.fraud_reports import Span, conversion_pages
 from headwater.ledger.schema import conversion_reports, conversions
 from headwater.model.records import Flag, Trust
 
@@ -71,33 +70,12 @@ def ways(ledger: Ledger, span: Span) -> Ways:
 
 
 def reported(ledger: Ledger, span: Span) -> Iterator[Reported]:
-    """Each conversion of a span with its reports, oldest first, a page a transaction."""
-    columns = conversions.c
-    program, _, end = span.conversions()
-    position = sa.tuple_(columns.accept_ms, columns.conversion_id)
-    after: tuple[int, bytes] = (span.since_ms, b"")
-    while True:
-        statement = (
-            sa.select(
-                columns.accept_ms,
-                columns.conversion_id,
-                columns.flags,
-                columns.status,
-                columns.explain,
-            )
-            .where(program, end, position > sa.tuple_(*after))
-            .order_by(columns.accept_ms, columns.conversion_id)
-            .limit(limits.PAGE_ROWS_MAX)
-        )
+    """Each conversion of a span with its reports, oldest first."""
+    for page in conversion_pages(ledger, span, conversions.c.status, conversions.c.explain):
         with ledger.read() as connection:
-            rows = connection.execute(statement).all()
-            reports = _reports_of(connection, [row.conversion_id for row in rows])
-        for row in rows:
-            if not row.flags & Flag.TEST:
-                yield Reported(row.status, row.explain, reports[row.conversion_id])
-        if len(rows) < limits.PAGE_ROWS_MAX:
-            return
-        after = (rows[-1].accept_ms, rows[-1].conversion_id)
+            reports = _reports_of(connection, [row.conversion_id for row in page])
+        for row in page:
+            yield Reported(row.status, row.explain, reports[row.conversion_id])
 
 
 def _reports_of(

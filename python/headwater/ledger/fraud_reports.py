@@ -7,7 +7,7 @@ with more of them than is bearable is for the caller to refuse first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -115,28 +115,32 @@ def click_findings(ledger: Ledger, span: Span) -> Iterator[Finding]:
 
 def conversion_findings(ledger: Ledger, span: Span) -> Iterator[Finding]:
     """What was found of each conversion of a span that is no test, a page a transaction."""
+    for page in conversion_pages(ledger, span, conversions.c.verdict, conversions.c.fraud):
+        for row in page:
+            if row.fraud:
+                yield Finding(row.verdict, row.fraud)
+
+
+def conversion_pages(
+    ledger: Ledger, span: Span, *wanted: sa.Column[Any]
+) -> Iterator[list[sa.Row[*tuple[Any, ...]]]]:
+    """The conversions of a span that are no tests, with their ids and the columns `wanted`, in
+    the order of acceptance, a page a transaction.
+    """
     columns = conversions.c
     program, _, end = span.conversions()
-    position = sa.tuple_(columns.accept_ms, columns.conversion_id)
+    position = (columns.accept_ms, columns.conversion_id)
     after: tuple[int, bytes] = (span.since_ms, b"")
     while True:
         statement = (
-            sa.select(
-                columns.accept_ms,
-                columns.conversion_id,
-                columns.flags,
-                columns.verdict,
-                columns.fraud,
-            )
-            .where(program, end, position > sa.tuple_(*after))
-            .order_by(columns.accept_ms, columns.conversion_id)
+            sa.select(*position, columns.flags, *wanted)
+            .where(program, end, sa.tuple_(*position) > sa.tuple_(*after))
+            .order_by(*position)
             .limit(limits.PAGE_ROWS_MAX)
         )
         with ledger.read() as connection:
             rows = connection.execute(statement).all()
-        for row in rows:
-            if not row.flags & Flag.TEST and row.fraud:
-                yield Finding(row.verdict, row.fraud)
+        yield [row for row in rows if not row.flags & Flag.TEST]
         if len(rows) < limits.PAGE_ROWS_MAX:
             return
         after = (rows[-1].accept_ms, rows[-1].conversion_id)
