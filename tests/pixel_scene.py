@@ -105,10 +105,7 @@ class Scene:
             self._fed = row.revision
             body = ControlBody(*decode(row.control).body)
             if body.kind == "pixel":
-                stage.on_pixel(store, body.number, body.revision, body.value, NOW_MS)
-            elif body.kind == "enrolment" and body.value is not None:
-                program, partner = int(str(body.value["program"])), int(str(body.value["partner"]))
-                stage.on_enrolment(store, program, partner, str(body.value["status"]), NOW_MS)
+                stage.on_pixel(store, body.number, body.revision, body.value)
 
     def order(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 from headwater.model.pixels import (
     MAIN,
+    NEVER_MS,
     NOT_FOR_SALES,
     POSTBACK,
     Earned,
@@ -104,6 +105,11 @@ def told(
     return made._replace(**changed)
 
 
+def everybody(_program: int, _partner: int) -> bool:
+    """Each partner takes part in each program."""
+    return True
+
+
 class DictStore:
     """The plain reading of what a store is."""
 
@@ -128,14 +134,8 @@ class DictStore:
     def put_decision(self, decision: PixelDecision) -> None:
         self.decisions[decision.action_id, decision.pixel] = decision
 
-    def _held(self) -> list[PixelDecision]:
-        return [each for _, each in sorted(self.decisions.items()) if each.code == "held"]
-
-    def held(self, action_id: bytes) -> Sequence[PixelDecision]:
-        return [each for each in self._held() if each.action_id == action_id]
-
-    def held_of_partner(self, program: int, partner: int) -> Sequence[PixelDecision]:
-        return [each for each in self._held() if (each.program, each.partner) == (program, partner)]
+    def decisions_of(self, action_id: bytes) -> Sequence[PixelDecision]:
+        return [each for key, each in sorted(self.decisions.items()) if key[0] == action_id]
 
     def add_lead(self, lead: Lead) -> None:
         if lead.firing.event_id not in self.firings:
@@ -143,6 +143,9 @@ class DictStore:
 
     def drop_lead(self, event_id: bytes) -> None:
         self.leads.pop(event_id)
+
+    def park_lead(self, event_id: bytes) -> None:
+        self.leads[event_id] = self.leads[event_id]._replace(due_ms=NEVER_MS)
 
     def _sorted(self) -> list[Lead]:
         return sorted(self.leads.values(), key=lambda lead: (lead.due_ms, lead.firing.event_id))
@@ -152,16 +155,6 @@ class DictStore:
 
     def leads_of_action(self, action_id: bytes) -> Sequence[Lead]:
         return [lead for lead in self._sorted() if lead.firing.action_id == action_id]
-
-    def leads_of_partner(self, program: int, partner: int) -> Sequence[Lead]:
-        return [
-            lead
-            for lead in self._sorted()
-            if (lead.firing.program, lead.firing.partner) == (program, partner)
-        ]
-
-    def leads_of_pixel(self, pixel: int) -> Sequence[Lead]:
-        return [lead for lead in self._sorted() if lead.firing.pixel == pixel]
 
     def leads_of_visitor(
         self,

@@ -79,19 +79,19 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
 
 # ---- Every route has an answer
 
-ADMIN, PARTNERS, LOOKS, BRANDS = "admin", "partners", "looks", "brands"
+ADMIN, PARTNERS, LOOKS, BRANDS, OWNERS = "admin", "partners", "looks", "brands", "owners"
 READERS: Final = {
     "/v1/clicks": LOOKS,
     "/v1/clicks/{id}": LOOKS,
     "/v1/conversions": LOOKS,
     "/v1/conversions/{id}": LOOKS,
     # It names other partners' touches, and identifiers.
-    "/v1/conversions/{id}/explain": ADMIN,
+    "/v1/conversions/{id}/explain": BRANDS,
     "/v1/partners/{id}/conversions/{ref}/explain": PARTNERS,
-    "/v1/reports/clicks": ADMIN,
-    "/v1/reports/coverage": ADMIN,
-    "/v1/reports/match-rate": ADMIN,
-    "/v1/reports/fraud": ADMIN,
+    "/v1/reports/clicks": BRANDS,
+    "/v1/reports/coverage": BRANDS,
+    "/v1/reports/match-rate": BRANDS,
+    "/v1/reports/fraud": BRANDS,
     "/v1/reports/performance": LOOKS,
     "/v1/reports/performance/export": LOOKS,
     # What has no credit is no partner's.
@@ -101,8 +101,8 @@ READERS: Final = {
     "/v1/exports/actions": LOOKS,
     "/v1/erasures": ADMIN,
     "/v1/erasures/{id}": ADMIN,
-    "/v1/partners/{id}/pixels": PARTNERS,
-    "/v1/partners/{id}/pixels/{pixel_id}": PARTNERS,
+    "/v1/partners/{id}/pixels": OWNERS,
+    "/v1/partners/{id}/pixels/{pixel_id}": OWNERS,
     "/v1/partners/{id}/pixels/{pixel_id}/preview": PARTNERS,
     "/v1/partners/{id}/pixels/{pixel_id}/test-links": PARTNERS,
     "/v1/conversions/{id}/pixels": LOOKS,
@@ -110,7 +110,7 @@ READERS: Final = {
     "/v1/reports/firings": LOOKS,
 }
 """Who is answered: an admin; also a partner's key; also keys that look, within their bounds; those
-but for a partner's."""
+but for a partner's; those, of whom a partner asks for itself."""
 
 ROUTES: Final = [route for route in (*EVENT_ROUTES, *PIXEL_ROUTES) if route.method == "GET"]
 
@@ -125,6 +125,8 @@ def test_a_route_takes_the_keys_it_says_and_no_others(route: Any, sides: Sides) 
     who = READERS[route.path]
     path = route.path.replace("{id}", own.partner if "/partners/" in route.path else "x")
     path = path.replace("{pixel_id}", "x").replace("{ref}", "x")
+    if "program_id" in getattr(route.query, "__struct_fields__", ()):
+        path += "?program_id=prg_999999"
     bounds = {"brand_id": market.brand}, {"partner_id": own.partner}
     taken = {
         "events": market.key("events"),
@@ -137,6 +139,7 @@ def test_a_route_takes_the_keys_it_says_and_no_others(route: Any, sides: Sides) 
         ADMIN: set(),
         PARTNERS: {"read of a partner"},
         LOOKS: taken.keys() - {"events"},
+        OWNERS: taken.keys() - {"events"},
         BRANDS: taken.keys() - {"events", "read of a partner"},
     }[who]
     for name, key in taken.items():
@@ -301,8 +304,63 @@ def test_a_partner_is_told_nothing_of_its_visitors_device(sides: Sides) -> None:
     key = market.key("read", partner_id=own.partner)
     told = market.call("GET", f"/v1/clicks/{own.click}", key=key).json
     assert told["id"] == own.click
-    assert [told[name] for name in ("fraud", "user_agent", "address_prefix")] == [None] * 3
+    unknown = ("fraud", "score", "user_agent", "address_prefix")
+    assert [told[name] for name in unknown] == [None] * len(unknown)
     assert told["revisions"] == []
+
+
+def test_a_partner_is_told_no_score_and_no_signal(sides: Sides) -> None:
+    """They would say what to try next."""
+    market, own, _rival = sides[0]
+    key = market.key("read", partner_id=own.partner)
+    one = market.call("GET", f"/v1/conversions/{own.conversion}", key=key).json
+    (listed,) = market.call("GET", "/v1/conversions", key=key).json["items"]
+    for told in (one, listed):
+        assert told["fraud"] == {"score": None, "verdict": "accept", "codes": []}
+    (click,) = market.call("GET", "/v1/clicks", key=key).json["items"]
+    assert click["score"] is None
+    for_brand = market.key("read", brand_id=market.brand)
+    path = f"/v1/conversions/{own.conversion}"
+    assert market.call("GET", path, key=for_brand).json["fraud"]["score"] is not None
+
+
+def test_a_brand_reads_why_and_how_well_its_own_were_matched(sides: Sides) -> None:
+    (market, own, _rival), (other, theirs, _thirds) = sides
+    key = market.key("read", brand_id=market.brand)
+    path = f"/v1/conversions/{own.conversion}/explain"
+    assert market.call("GET", path, key=key).json == market.call("GET", path).json
+    path = f"/v1/conversions/{theirs.conversion}/explain"
+    assert hidden(market.call("GET", path, key=key), path)
+    for name in ("clicks", "coverage", "match-rate", "fraud"):
+        path = f"/v1/reports/{name}?program_id="
+        assert market.call("GET", f"{path}{market.program}", key=key).status == 200, name
+        assert hidden(market.call("GET", f"{path}{other.program}", key=key), name)
+        absent = market.call("GET", f"{path}prg_999999", key=key)
+        assert absent.json == market.call("GET", f"{path}{other.program}", key=key).json
+
+
+def test_a_brand_reads_the_pixels_of_its_partners_without_their_secrets(sides: Sides) -> None:
+    (market, own, _rival), (_other, theirs, _thirds) = sides
+    secret = {"template": "https://partner.example/p?token=zzz", "test_url": None}
+    body = {**POSTBACK, **secret, "commission": "cpc", "program_id": market.program}
+    path = f"/v1/partners/{own.partner}/pixels"
+    made = market.console.made(path, body)
+    key = market.key("read", brand_id=market.brand)
+    listed = market.call("GET", path, key=key)
+    assert made["id"] in {each["id"] for each in listed.json["items"]}
+    one = market.call("GET", f"{path}/{made['id']}", key=key)
+    assert one.json["template"] == "https://partner.example/p?token=***"
+    assert b"zzz" not in listed.body + one.body
+    its_own = market.key("read", partner_id=own.partner)
+    for asked in (None, its_own):
+        told = market.call("GET", f"{path}/{made['id']}", **({"key": asked} if asked else {}))
+        assert told.json["template"].endswith("zzz")
+    outside = f"/v1/partners/{theirs.partner}/pixels"
+    assert hidden(market.call("GET", outside, key=key), outside)
+    for route in (path, f"{path}/{made['id']}"):
+        assert market.call("GET", route, key=market.key("events")).status == 403
+    for verb, change in (("PATCH", {"status": "paused"}), ("DELETE", None)):
+        assert market.call(verb, f"{path}/{made['id']}", change, key=key).status == 403
 
 
 def test_pages_of_a_partner_have_each_conversion_once(sides: Sides) -> None:

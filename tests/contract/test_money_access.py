@@ -175,6 +175,36 @@ def test_a_partner_is_told_no_groups_of_other_partners(parts: Parts) -> None:
     assert event["groups"] == groups
 
 
+def test_a_partner_is_told_no_score_of_clicks_that_wait(market: Market) -> None:
+    click_id = market.counted_click()
+    path = f"/v1/clicks/pending?partner_id={market.partner}"
+    key = market.key("read", partner_id=market.partner)
+    for query in ("", "&score_from=100"):
+        told = {each["click_id"]: each for each in items(market, path + query, key)}
+        assert (told[click_id]["score"], told[click_id]["codes"]) == (None, [])
+    for_manager = {each["click_id"]: each for each in items(market, path, "admin")}
+    assert for_manager[click_id]["score"] is not None
+
+
+def test_a_partner_is_told_no_number_of_a_group(parts: Parts) -> None:
+    """It would count the groups that are for others."""
+    market = Market(*parts)
+    pay = {"kind": "percent", "ppm": 200_000}
+    groups = [
+        {"when": {"partner": [market.rival]}, "pay": pay},
+        {"when": {"order_total": [[0, None]]}, "pay": pay},
+    ]
+    market.terms(events={"sale": {"groups": groups, **TEN_PERCENT}})
+    action_id = market.sale_of()
+    key = market.key("read", partner_id=market.partner)
+    one = market.call("GET", f"/v1/actions/{action_id}", key=key).json
+    (listed,) = items(market, "/v1/actions", key)
+    assert (one["rule"], listed["rule"]) == ("groups", "groups")
+    path = "/v1/exports/actions?format=jsonl"
+    assert b'"groups"' in market.call("GET", path, key=key).body
+    assert market.call("GET", f"/v1/actions/{action_id}").json["rule"] == "groups.1"
+
+
 # ---- A brand's key
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from console_tools import RunningConsole, faults_of, until
+from console_tools import RunningConsole, faults_of, fresh, until
 from headwater import ids, limits
 from headwater.model.records import Item
 from money_tools import Market, Matcher, running_matcher
@@ -294,6 +294,24 @@ def test_many_are_chosen_by_a_filter_and_the_rest_is_asked_again(
     assert counts == [(2, True), (1, False), (0, False)]
     assert {read(market, each)["state"] for each in made} == {"reversed"}
     assert read(market, other)["state"] == "pending"
+
+
+def test_many_by_a_filter_are_answered_again_from_what_was_decided(market: Market) -> None:
+    """The filter finds nothing more by then."""
+    partner = market._partner()
+    made = {market.sale_of(partner=partner) for _ in range(2)}
+    chosen = {"program_id": market.program, "partner_id": partner}
+    body = {"move": "approve", "filter": chosen}
+    headers = {"Idempotency-Key": fresh("filter")}
+    first, again = (
+        market.call("POST", "/v1/actions/bulk", body, headers=headers).json["items"]
+        for _ in range(2)
+    )
+    assert {each["id"] for each in first} == made
+    assert first == again
+    other = {**body, "move": "pay"}
+    refused = market.call("POST", "/v1/actions/bulk", other, headers=headers)
+    assert (refused.status, refused.json["code"]) == (409, "idempotency_conflict")
 
 
 def test_a_request_moves_as_many_as_its_bound_and_no_more(market: Market) -> None:

@@ -237,6 +237,28 @@ def charged(ledger: Ledger) -> dict[str, int]:
     return {key: amount for key, amount in sums.items() if amount}
 
 
+def kept_silent(ledger: Ledger) -> list[str]:
+    """Pixels that say they were stopped by what does not hold of their action any more, and those
+    of one event that fired twice.
+    """
+    stops = {
+        row["action_id"]: {
+            "reversed": row["state"] == "reversed",
+            "held": row["state"] == "pending" and bool(row["flags"] & ActionFlag.HELD),
+            "over_cap": bool(row["flags"] & ActionFlag.OVER_CAP),
+        }
+        for row in rows(ledger, "actions")
+    }
+    found = [
+        row["code"]
+        for row in rows(ledger, "pixel_decisions")
+        if not stops[row["action_id"]].get(row["code"], True)
+    ]
+    waiting = {row["action_id"] for row in rows(ledger, "waiting_leads")}
+    told = [(row["action_id"], row["pixel"]) for row in rows(ledger, "firings")]
+    return found + [str(each) for each in told if each[0] in waiting or told.count(each) > 1]
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -257,6 +279,7 @@ def test_the_same_log_gives_the_same_book_wherever_it_is_cut(
             assert imbalances(ledger) == []
             found.append(tables(ledger))
             assert counted(ledger) == charged(ledger)
+            assert kept_silent(ledger) == []
             # A conversion that two partners share counts once.
             capped = {
                 row["conversion_id"]

@@ -13,6 +13,7 @@ import pytest
 from headwater import clock, ids
 from headwater.config import Config
 from headwater.errors import ConfigError
+from headwater.ledger import matching
 from headwater.ledger.objects import Origin, create_event_type
 from headwater.model.records import Flag
 from headwater.ops.simulate import make_plan, run_simulate
@@ -91,6 +92,28 @@ def test_a_changed_window_takes_payout_away(scene: Scene, capsys: Any) -> None:
     scene.send(at_ms, scene.sale(at_ms, 3, who=1))
     report = scene.simulate(capsys, "click_window_days=3")
     assert owed(scene, report)[1] == ("EUR", "2.00", "1.00", "-1.00")
+
+
+def test_an_archive_that_begins_late_is_told_the_terms_of_its_beginning(
+    tmp_path: Path, capsys: Any
+) -> None:
+    """And event types and zones with them: without these nothing would be owed."""
+    with scene_in(tmp_path) as scene:
+        scene.terms({"default": percent(10)})
+        scene.take_over()
+        scene.send(T0 + 1, scene.click(T0, 0, who=1))
+        scene.send(T0 + DAY_MS, scene.click(T0 + DAY_MS, 1, who=1))
+        at_ms = T0 + 2 * DAY_MS
+        scene.send(at_ms, scene.sale(at_ms, 1, who=1))
+        (oldest, _rest) = matching.archive_manifest(scene.ledger, 0)
+        edit_ledger(scene.data, "DELETE FROM archive_segments WHERE name = ?", oldest.name)
+        report = scene.simulate(capsys, "model=first_click")
+    assert owed(scene, report) == {
+        0: ("EUR", "0.00", "1.00", "1.00"),
+        1: ("EUR", "1.00", "0.00", "-1.00"),
+    }
+    assert report["payouts"]["repeats_ledger"] is True
+    assert "the archive begins after the program was made" in report["notes"][0]
 
 
 def test_changed_terms_change_the_payout_alone(scene: Scene, tmp_path: Path, capsys: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from book_tools import DAY_MS, SALE, Log, accounts, actions, imbalances, rows, run
+from book_tools import DAY_MS, SALE, Log, accounts, actions, event, imbalances, rows, run
 from headwater.ledger.engine import Ledger
 from ledger_tools import ledger_in
 
@@ -79,6 +79,29 @@ def test_i20_nothing_is_taken_off_beyond_the_bound_in_any_way(ledger: Ledger, wa
     log.decision("reverse", orders[1], by="shopify", amount_minor=9_990, refund_id="1")
     run(ledger, log)
     assert paid(ledger)[-1] == 1
+
+
+@pytest.mark.parametrize("way", ["order.reverse", "order.modify"])
+def test_i20_a_word_said_before_the_order_is_bounded_too(ledger: Ledger, way: str) -> None:
+    """A manager's word that waits takes no more than one that comes after; a shop's is a fact."""
+    log = Log()
+    log.terms(reversal_max_ppm=HALF)
+    orders = [event(10**6 + number) for number in (1, 2, 3)]
+    amount = {} if way == "order.reverse" else {"amount_minor": 10, "currency": "EUR"}
+    log.conversion(1, (7, WHOLE))
+    for order in orders[1:]:
+        log.decision(way, order, **amount)
+    log.conversion(2, (7, WHOLE))
+    log.conversion(3, (7, WHOLE))
+    run(ledger, log)
+    assert codes(ledger) == [None, "reversal_max"]
+    states = [row["state"] for row in rows(ledger, "order_changes")]
+    assert states == ["applied", "refused"]
+    assert paid(ledger)[-1] == 1000
+    log.decision("reverse", event(10**6 + 4), by="shopify", reason="order_cancelled")
+    log.conversion(4, (7, WHOLE))
+    run(ledger, log)
+    assert codes(ledger) == [None, "reversal_max", None]
 
 
 def test_i20_a_filter_rejects_the_clicks_that_may_be_rejected(ledger: Ledger) -> None:

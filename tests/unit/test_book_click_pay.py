@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,30 @@ def test_i15_a_day_of_instant_clicks_is_paid_when_it_is_over(ledger: Ledger) -> 
     assert accounts(ledger) == {"brand_expense": -10, "partner_paid": 10}
     (day,) = rows(ledger, "click_days")
     assert (day["gross"], day["payable"]) == (3, 2)
+
+
+def test_i18_a_filter_that_accepts_tries_clicks_over_the_cap_again(ledger: Ledger) -> None:
+    log = made_log(caps=[ONE_A_DAY])
+    first, second, third = log.click(), log.click(), log.click()
+    chosen = {"program": PROGRAM, "partner": 1, "day": "2026-09-21"}
+    over = {**chosen, "filter": '{"standing":["over_cap"]}'}
+    log.decision("clicks.accept", **over)
+    log.decision("clicks.reject", first)
+    for _ in range(2):
+        log.decision("clicks.accept", **over)
+    run(ledger, log)
+    found = sorted(rows(ledger, "decisions_log"), key=lambda row: row["at_ms"])
+    told = [json.loads(row["detail_json"]) for row in found]
+    of_filter = [told[place] for place in (0, 2, 3)]
+    assert of_filter == [
+        {"changed": 0, "more": False, "unchanged": 2},
+        {"changed": 1, "more": False, "unchanged": 1},
+        {"changed": 0, "more": False, "unchanged": 1},
+    ]
+    managers = {row["click_id"]: row["manager"] for row in rows(ledger, "click_standings")}
+    assert managers == {first: "rejected", second: "accepted", third: ""}
+    (day,) = rows(ledger, "click_days")
+    assert (day["rejected"], day["over_cap"], day["payable"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("is_gone", [True, False])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from headwater.ledger import matching
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import sale_rollups
 from headwater.matcher.ordering import ordered
+from headwater.matcher.service import Matcher
 from headwater.model.book import Booked
 from headwater.model.outbound import Rules
 from headwater.model.pixels import NOT_FOR_SALES
@@ -284,6 +286,28 @@ def test_configuration_that_cannot_be_read_is_passed_over(
     assert actions(ledger)[7].payout_minor == 1000
     assert len(rows(ledger, "firings")) == 1
     assert all(row["number"] != 50 for row in rows(ledger, "book_settings"))
+
+
+def test_the_matcher_says_which_configuration_the_book_did_not_take(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = Log()
+    log.terms()
+    log.control("exchange_rate", 50, {"from_ms": "x"})
+    log.conversion(1, (7, WHOLE))
+    (outcomes,) = log.outcomes()
+    revision = next(row[3] for row in outcomes["controls"] if row[2] == 50)
+    matcher: Any = SimpleNamespace(_books={0: Book(0)})
+    matching.commit(
+        ledger,
+        [batch(acquired(ledger), **outcomes)],
+        lease_until_ms=0,
+        book=lambda store, of: Matcher._book(matcher, store, of),
+    )
+    (said,) = [each for each in caplog.records if "not taken" in each.message]
+    fields: dict[str, Any] = vars(said)["fields"]
+    assert fields == {"object": "exchange_rate", "number": 50, "revision": revision}
+    assert actions(ledger)[7].payout_minor == 1000
 
 
 def test_what_cannot_be_read_leaves_the_former_in_force(ledger: Ledger) -> None:

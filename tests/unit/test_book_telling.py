@@ -9,6 +9,7 @@ import pytest
 
 from book_tools import DAY_MS, LEAD, SALE, TERMS, Log, actions, event, imbalances, rows, run
 from headwater.ledger.engine import Ledger
+from headwater.model.book import ActionFlag
 from headwater.model.pixels import NOT_FOR_SALES
 from headwater.model.records import Source
 from ledger_tools import ledger_in
@@ -83,6 +84,10 @@ def test_k4_a_partner_out_of_the_program_earns_nothing_and_hears_nothing(
     log.wait(DAY_MS)
     log.tick()
     run(ledger, log)
+    assert codes(ledger) == ["partner_inactive", "held"]
+    held = next(row for row in rows(ledger, "actions") if row["flags"] & ActionFlag.HELD)
+    log.decision("action.approve", held["action_id"])
+    run(ledger, log)
     assert codes(ledger) == ["partner_inactive", "partner_inactive"]
     assert urls(ledger) == []
 
@@ -102,6 +107,8 @@ def test_an_older_word_on_a_pixel_changes_nothing(ledger: Ledger, log: Log) -> N
     log.pixel(2, commission="cpl", rule=NOT_FOR_SALES, delay_ms=20 * MINUTE_MS, status="paused")
     log.add("controls", old.row)
     log.conversion(2, (7, WHOLE), event_type=LEAD)
+    log.wait(DAY_MS)
+    log.tick()
     run(ledger, log, range(20), restarts=True)
     assert codes(ledger) == ["pixel_inactive", "no_pixel"]
 
@@ -272,3 +279,93 @@ def test_k7_a_day_of_clicks_is_told_when_it_is_paid(ledger: Ledger, log: Log) ->
     log.tick()
     run(ledger, log)
     assert urls(ledger) == ["id=&paid=0.02&state=locked&sub="]
+
+
+def test_k7_a_day_of_instant_clicks_is_told_once_with_all_it_paid(ledger: Ledger, log: Log) -> None:
+    """Four clicks of a quarter of a cent: the first alone would be told as nothing."""
+    log.terms(2, partner=7, events=TERMS["events"], cpc_mode="instant")
+    log.pixel(3, commission="cpc")
+    for _ in range(4):
+        log.click(7)
+    log.decision("program.settle", until_ms=2**50)
+    run(ledger, log)
+    assert urls(ledger) == []
+    log.wait(DAY_MS)
+    log.tick()
+    log.tick()
+    run(ledger, log, range(9), restarts=True)
+    assert urls(ledger) == ["id=&paid=0.01&state=locked&sub="]
+    log.wait(DAY_MS)
+    log.decision("action.pay", actions(ledger)[7].action_id)
+    log.tick()
+    run(ledger, log)
+    assert len(urls(ledger)) == 1
+
+
+def test_k4_a_day_of_instant_clicks_is_not_told_to_a_partner_that_left(
+    ledger: Ledger, log: Log
+) -> None:
+    log.terms(2, partner=7, events=TERMS["events"], cpc_mode="instant")
+    log.pixel(3, commission="cpc")
+    log.enrol(7)
+    log.click(7)
+    log.enrol(7, status="removed")
+    log.wait(DAY_MS)
+    log.tick()
+    run(ledger, log)
+    assert (codes(ledger), urls(ledger)) == (["partner_inactive"], [])
+
+
+def test_what_was_reversed_before_it_was_told_is_told_when_it_is_back(
+    ledger: Ledger, log: Log
+) -> None:
+    log.conversion(1, (7, WHOLE), verdict="review")
+    run(ledger, log)
+    action_id = actions(ledger)[7].action_id
+    for verb in ("reverse", "reset", "approve"):
+        log.decision(
+            f"action.{verb}", action_id, **({"reason": "CONS_FRAUD"} if verb == "reverse" else {})
+        )
+    run(ledger, log, range(9), restarts=True)
+    assert (codes(ledger), urls(ledger)) == (["fired"], ["id=&paid=10.00&state=approved&sub="])
+
+
+def test_an_order_that_grows_again_is_told(ledger: Ledger, log: Log) -> None:
+    """It was given back whole before it came, so nobody heard of it."""
+    log.decision("order.modify", event(10**6 + 1), amount_minor=0, currency="EUR")
+    log.conversion(1, (7, WHOLE))
+    log.decision("order.modify", event(10**6 + 1), amount_minor=5_000, currency="EUR")
+    run(ledger, log)
+    assert urls(ledger) == ["id=&paid=5.00&state=pending&sub="]
+
+
+def test_what_has_room_in_its_cap_later_is_told(ledger: Ledger) -> None:
+    log = Log()
+    log.pixel()
+    cap = {"metric": "conversions", "period": "day", "scope": "program", "event_type": None}
+    log.terms(caps=[{**cap, "limit": 1}])
+    log.conversion(1, (8, WHOLE))
+    second = log.conversion(2, (7, WHOLE))
+    run(ledger, log)
+    by_order = {row["conversion_id"]: row["action_id"] for row in rows(ledger, "actions")}
+    log.decision(
+        "action.reverse",
+        next(each for order, each in by_order.items() if order != second),
+        reason="CONS_FRAUD",
+    )
+    log.decision("action.reset", by_order[second])
+    run(ledger, log)
+    assert urls(ledger) == ["id=&paid=10.00&state=pending&sub="]
+
+
+def test_a_reversed_lead_leaves_nothing_behind_when_it_is_closed(ledger: Ledger, log: Log) -> None:
+    log.conversion(1, (7, WHOLE), event_type=LEAD, visitor=VISITOR)
+    run(ledger, log)
+    log.decision("action.reverse", actions(ledger)[7].action_id, reason="CONS_FRAUD")
+    run(ledger, log)
+    assert len(rows(ledger, "waiting_leads")) == 1
+    log.wait(31 * DAY_MS)
+    log.tick()
+    run(ledger, log)
+    assert (rows(ledger, "waiting_leads"), rows(ledger, "waiting_lead_identifiers")) == ([], [])
+    assert codes(ledger) == ["reversed"]

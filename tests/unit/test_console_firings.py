@@ -20,7 +20,7 @@ from headwater.ledger.schema import credit_shares
 from headwater.model.pixels import DECISION_CODES, DELIVERY_CODES
 from headwater.model.records import IdentifierType, Source
 from pixel_scene import NOW_MS, Scene
-from pixel_tools import told
+from pixel_tools import everybody, told
 
 IMAGE = '<img src="https://partner.example/i?o={order_id}">'
 VISITOR = (int(IdentifierType.VISITOR), bytes(range(16)))
@@ -99,7 +99,8 @@ def test_k4_leaving_the_program_silences_its_pixels_and_keeps_what_they_fired(
     waiting = scene.order(kind="lead")
     path = f"/v1/programs/{scene.program}/partners/{scene.partners[0]}"
     assert console.call("PATCH", path, {"status": "paused"}).status == 200
-    scene.in_lane(lambda store: stage.on_time(store, NOW_MS + 86_400_000))
+    due_ms = NOW_MS + 86_400_000
+    scene.in_lane(lambda store: stage.on_time(store, due_ms, lambda *_pair: False))
     assert codes(scene.told_of(waiting)) == ["partner_inactive"]
     assert scene.told_of(waiting)["fired"] == 0
     assert scene.told_of(fired)["fired"] == 1
@@ -308,7 +309,7 @@ def test_k24_a_lead_waits_is_suppressed_or_is_sent(scene: Scene) -> None:
     walk = scene.explained(order)
     assert walk["steps"][-1]["code"] == "suppressed_sale"
     later = scene.order(kind="lead", said=said)
-    scene.in_lane(lambda store: stage.on_time(store, NOW_MS + 20 * 60_000 + 1000))
+    scene.in_lane(lambda store: stage.on_time(store, NOW_MS + 20 * 60_000 + 1000, everybody))
     assert steps(scene.explained(later))[-1] == ("sent", "not_yet")
     assert scene.explained(later)["fired"]
 
@@ -451,6 +452,7 @@ def test_a_pixel_that_was_disabled_is_enabled_again(scene: Scene, console: Runni
     scene.deliver(status(410))
     delivery = scene.read(made["id"])["delivery"]
     assert (delivery["state"], delivery["disabled_code"]) == ("disabled", "gone")
+    assert delivery["failing_since"] == delivery["disabled_at"] == delivery["last_attempt_at"]
     (firing,) = scene.told_of(order)["firings"]
     path = f"/v1/firings/{firing['event_id']}/resend"
     assert console.call("POST", path).json["detail"] == "its pixel is disabled: enable it first"

@@ -57,6 +57,20 @@ def test_an_external_id_stands_wherever_an_id_does(console: RunningConsole) -> N
     assert [item["id"] for item in page["items"]] == [enrolment["default_link"]["id"], link["id"]]
 
 
+@pytest.mark.parametrize("code", ["prg_1", "ety_20"])
+def test_a_code_that_reads_like_an_id_is_refused(console: RunningConsole, code: str) -> None:
+    """Reports and terms take either: nobody would know whose they are."""
+    brand = console.made("/v1/brands", {"name": "a"})["id"]
+    refused = console.call("POST", "/v1/programs", program_body(brand, code))
+    assert faults_of(refused) == {"code": "invalid"}
+    program = console.made("/v1/programs", program_body(brand, fresh()))["id"]
+    path = f"/v1/programs/{program}/event-types"
+    assert faults_of(console.call("POST", path, {"code": code, "kind": "sale"})) == {
+        "code": "invalid"
+    }
+    assert console.call("POST", path, {"code": f"{code}-x", "kind": "sale"}).status == 201
+
+
 def test_the_same_post_again_is_200_and_another_is_409(console: RunningConsole) -> None:
     body = {"name": "a", "external_id": fresh("brand")}
     made = console.made("/v1/brands", body)

@@ -70,6 +70,8 @@ def test_k3_a_pixel_is_made_read_changed_and_deleted(scene: Scene, console: Runn
         "last_fired_at": None,
         "delivery": {
             "state": "idle",
+            "failing_since": None,
+            "disabled_at": None,
             "disabled_code": None,
             "delivered": 0,
             "failed": 0,

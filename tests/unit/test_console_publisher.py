@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgpack
 import pytest
 import redis
+import sqlalchemy as sa
 
 from console_tools import controls_on, frames_on, ledger_of, redis_in, told_to_edges, until
 from headwater import _core, ids
@@ -27,6 +28,8 @@ from headwater.journal import config_feed
 from headwater.ledger import enrolling, matching, objects, outbox, spreads
 from headwater.ledger.engine import Ledger
 from headwater.ledger.objects import Origin
+from headwater.ledger.schema import config_outbox
+from headwater.ops import doctor
 from ledger_tools import acquired, batch, conversion_outcome, identify, with_program
 
 T = TypeVar("T")
@@ -135,6 +138,25 @@ def test_a_change_survives_the_death_of_the_publisher_and_arrives_once(
     # Of a brand the engine keeps nothing, and says so each time.
     assert Counter(taken)["program", 1, 2] == 1
     assert set(taken) == {("brand", 1, 1), ("program", 1, 2)}
+
+
+@pytest.mark.parametrize("member", ["control", "value"])
+def test_a_row_that_is_no_record_stops_nothing_behind_it_and_is_told(
+    config: Config, ledger: Ledger, store: redis.Redis, member: str
+) -> None:
+    """No route writes one: somebody's hand at the table."""
+    with_program(ledger)
+    brand = config_outbox.c.object == "brand"
+    with ledger.write() as connection:
+        connection.execute(sa.update(config_outbox).where(brand).values({member: b"\xc1 not"}))
+    assert run(published(config, ledger))
+    assert [record.body[0] for record in controls_on(store)] == ["program"]
+    assert list(told_to_edges(store)) == ["program:1"]
+    store.flushall()
+    assert run(published(config, ledger)), "nor when the log is put back"
+    assert list(told_to_edges(store)) == ["program:1"]
+    told = [each for each in doctor.findings(config) if each.part == "change 1"]
+    assert [(each.ok, each.seen.split(" c")[0]) for each in told] == [(False, "brand 1")]
 
 
 def test_an_append_without_an_answer_is_sent_again_byte_for_byte(

@@ -19,6 +19,7 @@ from courier_tools import (
     endpoint,
     firing,
     partner,
+    rows,
     status,
 )
 from headwater import clock, ids, limits
@@ -26,11 +27,12 @@ from headwater.courier import schedule
 from headwater.courier.egress import Answer
 from headwater.courier.schedule import JITTER_PPM, RETRIES_MS, outcome_of, pause_ms
 from headwater.courier.service import Courier, result_of
+from headwater.ledger import enrolling, objects
 from headwater.ledger import firings as outbox
 from headwater.ledger.engine import Ledger
 from headwater.ledger.firings import Claimed
-from headwater.ledger.schema import firings
-from ledger_tools import ledger_in
+from headwater.ledger.schema import audit_log, firings, partners
+from ledger_tools import identify, ledger_in, with_program
 
 NOW_MS = 1_790_000_000_000
 
@@ -309,9 +311,37 @@ def test_410_disables_a_pixel_and_gives_up_what_waits_for_it(ledger: Ledger) -> 
 
     asyncio.run(body())
     assert outbox.disabled_pixels(ledger) == [(1, "gone"), (2, "gone")]
+    told = [(row["actor"], row["object_id"], row["verb"]) for row in rows(ledger, audit_log)]
+    assert told == [("system", "pxl_1", "disable"), ("system", "pxl_2", "disable")]
     assert outbox.enable(ledger, 1)
     assert not outbox.enable(ledger, 1)
     assert outbox.disabled_pixels(ledger) == [(2, "gone")]
+
+
+@pytest.mark.parametrize("what", ["enrolment", "partner"])
+def test_k4_what_waits_for_a_partner_that_left_is_not_sent(ledger: Ledger, what: str) -> None:
+    """Also what failed before, and would be tried again."""
+    _brand, program = with_program(ledger)
+    columns = {"name": "p", "email": ""}
+    made = objects.create_partner(ledger, objects.Origin(), columns=columns)
+    number = made.row["id"]
+    for status_ in (None, "paused" if what == "enrolment" else None):
+        enrolling.enrol(ledger, objects.Origin(), program, number, status_, identify=identify)
+    if what == "partner":
+        with ledger.write() as connection:
+            connection.execute(sa.update(partners).values(status="paused"))
+
+    async def body() -> bytes:
+        async with partner(status(200)) as server, egress() as made:
+            url = f"http://127.0.0.1:{server.port}/"
+            left = add_firing(ledger, url, partner=number, at_ms=clock.now_ms())
+            other = add_firing(ledger, url, partner=number + 1, at_ms=clock.now_ms())
+            await delivered(Courier(ledger, made, KEY), ledger, [other])
+            assert len(server.heads) == 1
+            return left
+
+    left = firing(ledger, asyncio.run(body()))
+    assert (left["state"], left["code"], left["attempts"]) == ("dead", "partner_inactive", 0)
 
 
 def failed_at(ledger: Ledger, at_ms: int, event: bytes, number: int) -> None:

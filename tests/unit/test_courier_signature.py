@@ -43,8 +43,28 @@ def test_the_published_vectors_of_the_signature_hold() -> None:
         assert headers["webhook-signature"] == vector["signature"]
 
 
+@pytest.mark.parametrize("target", ["/p?a=b&c=d", "/p?", "/p??", "?a", "/p?a=%2f&b=%C3%A4?", ""])
+def test_what_is_signed_is_what_is_sent(ledger: Ledger, target: str) -> None:
+    """Byte for byte, however odd the template: the partner knows nothing but the request."""
+    event_id, stamp, signed, sent = asyncio.run(_sent(ledger, ["00" * 16], target))
+    secret = webhooks.secret(KEY, 1, "00" * 16)
+    assert signed == webhooks.signature(secret, event_id, int(stamp), sent.encode())
+
+
 def test_a_request_is_signed_under_every_valid_secret(ledger: Ledger) -> None:
     salts = ["00" * 16, "01" * 16]
+    event_id, stamp, signed, sent = asyncio.run(_sent(ledger, salts, "/p?a=b&c=d"))
+    assert sent == "/p?a=b&c=d"
+    secrets = [webhooks.secret(KEY, 1, salt) for salt in salts]
+    expected = [
+        webhooks.signature(text, event_id, int(stamp), b"/p?a=b&c=d") for text in reversed(secrets)
+    ]
+    assert signed == " ".join(expected)
+    assert len(rows(ledger, firings)) == 1
+
+
+async def _sent(ledger: Ledger, salts: list[str], target: str) -> tuple[str, str, str, str]:
+    """Id, time and signature of a firing that is delivered, and the target it asked for."""
     with ledger.write() as connection:
         common = {"status": "active", "revision": 1, "created_ms": 0, "updated_ms": 0}
         connection.execute(sa.insert(partners).values(id=1, name="p", email="", **common))
@@ -64,20 +84,9 @@ def test_a_request_is_signed_under_every_valid_secret(ledger: Ledger) -> None:
                 **common,
             )
         )
-
-    async def body() -> list[str | None]:
-        async with partner(status(200)) as server, egress() as made:
-            event = add_firing(ledger, f"http://127.0.0.1:{server.port}/p?a=b&c=d")
-            await delivered(Courier(ledger, made, KEY), ledger, [event])
-            names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-            return [server.field(name) for name in names]
-
-    event_id, stamp, signed = asyncio.run(body())
-    assert event_id
-    assert stamp
-    secrets = [webhooks.secret(KEY, 1, salt) for salt in salts]
-    expected = [
-        webhooks.signature(text, event_id, int(stamp), b"/p?a=b&c=d") for text in reversed(secrets)
-    ]
-    assert signed == " ".join(expected)
-    assert len(rows(ledger, firings)) == 1
+    async with partner(status(200)) as server, egress() as made:
+        event = add_firing(ledger, f"http://127.0.0.1:{server.port}{target}")
+        await delivered(Courier(ledger, made, KEY), ledger, [event])
+        names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+        event_id, stamp, signed = (server.field(name) or "" for name in names)
+        return event_id, stamp, signed, server.targets[0]

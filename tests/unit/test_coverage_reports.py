@@ -11,8 +11,8 @@ import pytest
 
 from console_tools import RunningConsole, console_in, faults_of, fresh, program_body
 from headwater import clock, ids, limits
-from headwater.console.browsers import family
 from headwater.ledger import matching
+from headwater.model.browsers import family
 from headwater.model.records import (
     NO_CLIENT,
     ConversionBody,

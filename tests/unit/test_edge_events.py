@@ -275,6 +275,21 @@ def test_b10_no_field_holds_a_control_character(edge: Running, field: str) -> No
     assert refused(edge, **{field: "a\x00b"})
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"properties": {"color": "a\x00b"}},
+        {"properties": {"a\x00b": "red"}},
+        *({"items": [{name: "a\x00b"}]} for name in ("sku", "name", "category")),
+        {"status": "a\x00b"},
+    ],
+    ids=str,
+)
+def test_b10_no_ledger_keeps_a_nul_so_none_is_taken(edge: Running, fields: dict[str, Any]) -> None:
+    """PostgreSQL has no text with one."""
+    assert set(refused(edge, **fields)) <= {"invalid", "unknown_status"}
+
+
 def test_every_fault_is_told_at_once_and_nothing_sent_is_repeated(edge: Running) -> None:
     marker = "sEnTiNeL"
     reply = edge.convert(

@@ -24,6 +24,7 @@ from headwater.book.macros import (
     values_of,
 )
 from headwater.model.outbound import Rules, target_of
+from headwater.model.records import Client
 from pixel_tools import CLICK, T0, earned, told
 
 # Whatever could end a place, start a macro or split a line, beside plain characters.
@@ -91,6 +92,49 @@ def test_k15_each_macro_of_the_list_has_its_value() -> None:
     assert found.keys() <= NAMES
     assert found["action_id"].startswith("act_")
     assert found["conversion_id"].startswith("cnv_")
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "known"),
+    [
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "Chrome/120.0.0.0 Safari/537.36",
+            ("desktop", "windows", "chrome"),
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
+            "(KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1",
+            ("ios", "ios", "safari"),
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14; SM-S911B) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "SamsungBrowser/23.0 Chrome/115.0.0.0 Mobile Safari/537.36",
+            ("android", "android", "samsung"),
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:121.0) Gecko/20100101 Firefox/121.0",
+            ("desktop", "macos", "firefox"),
+        ),
+        (
+            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) "
+            "Chrome/120.0.0.0 Safari/537.36",
+            ("desktop", "chromeos", "chrome"),
+        ),
+        # All that is kept of a visitor who denied consent.
+        ("mobile", ("mobile", None, None)),
+        (None, (None, None, None)),
+    ],
+)
+def test_k15_device_system_and_browser_are_those_of_the_click(
+    user_agent: str | None, known: tuple[str | None, ...]
+) -> None:
+    said = told()
+    assert said.click is not None
+    click = said.click._replace(client=Client(None, user_agent, None))
+    found = values_of(earned(), said._replace(click=click), bytes(16))
+    assert tuple(found.get(name) for name in ("device", "os", "browser")) == known
+    assert not {"region", "city"} & found.keys()
 
 
 def test_an_upsell_names_its_product() -> None:

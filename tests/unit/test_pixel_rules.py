@@ -17,7 +17,7 @@ from headwater.model.pixels import (
     firing_id,
 )
 from headwater.model.records import IdentifierType, Source
-from pixel_tools import CLICK, T0, DictStore, a_lead, earned, lead_pixel, pixel, told
+from pixel_tools import CLICK, T0, DictStore, a_lead, earned, everybody, lead_pixel, pixel, told
 
 MINUTE_MS = 60_000
 VISITOR = (int(IdentifierType.VISITOR), b"v" * 16)
@@ -31,7 +31,7 @@ def act(store: DictStore, action: Any = None, said: Any = None, at_ms: int = T0)
 
 def sale(store: DictStore, at_ms: int, *members: tuple[int, bytes], **changed: Any) -> None:
     """A sale at a time of the log, which goes on to it first."""
-    pixels.on_time(store, at_ms)
+    pixels.on_time(store, at_ms, everybody)
     given: dict[str, Any] = {"brand": 1, "program": 1, "order_id": None, "is_test": False}
     pixels.on_sale(store, **{**given, **changed}, identifiers=members, at_ms=at_ms)
 
@@ -115,15 +115,15 @@ def test_k9_of_two_that_fit_an_upsell_program_counts_before_product() -> None:
 
 
 def test_k4_leaving_a_program_stops_what_waits() -> None:
+    """Looked at when its time has come, however much waits for the partner."""
     store = DictStore(lead_pixel(1), pixel(2))
     act(store, a_lead(1))
     act(store, earned(2, is_held=True))
-    pixels.on_enrolment(store, 1, 1, "active", T0 + 1)
-    assert store.codes == {1: "waiting_for_sale", 2: "held"}
-    pixels.on_enrolment(store, 1, 1, "paused", T0 + 1)
+    pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX, lambda *_pair: False)
+    pixels.on_move(store, earned(2, state="approved"), told(), T0 + 2, is_in=False)
     assert store.codes == {1: "partner_inactive", 2: "partner_inactive"}
-    pixels.on_move(store, earned(2, state="approved"), told(), T0 + 2)
-    pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX)
+    pixels.on_move(store, earned(2, state="approved"), told(), T0 + 3, is_in=True)
+    pixels.on_time(store, T0 + 2 * limits.LEAD_DELAY_MS_MAX, everybody)
     assert not store.firings
 
 
@@ -135,12 +135,12 @@ def test_a_pixel_that_is_paused_or_deleted_fires_nothing_any_more() -> None:
     )  # fmt: skip
     for end in ({**value, "status": "paused"}, None):
         store = DictStore()
-        pixels.on_pixel(store, 1, 1, value, T0)
+        pixels.on_pixel(store, 1, 1, value)
         act(store, a_lead())
-        pixels.on_pixel(store, 1, 2, end, T0 + 1)
-        assert store.codes == {1: "pixel_inactive"}
+        pixels.on_pixel(store, 1, 2, end)
         act(store, a_lead(2))
-        pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX)
+        pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX, everybody)
+        assert store.codes == {1: "pixel_inactive"}
         assert not store.firings
 
 
@@ -158,7 +158,7 @@ def test_k11_a_sale_cancels_a_lead_for_twenty_minutes_and_not_after(
     store = act(DictStore(lead_pixel()), a_lead(), told(identifiers=(VISITOR,)))
     assert store.codes == {1: "waiting_for_sale"}
     sale(store, T0 + after_ms, EMAIL, VISITOR)
-    pixels.on_time(store, T0 + 60 * MINUTE_MS)
+    pixels.on_time(store, T0 + 60 * MINUTE_MS, everybody)
     assert store.codes == {1: "fired" if fires else "suppressed_sale"}
     assert len(store.firings) == int(fires)
     assert not store.leads
@@ -166,12 +166,12 @@ def test_k11_a_sale_cancels_a_lead_for_twenty_minutes_and_not_after(
 
 def test_k11_without_a_sale_the_lead_is_fired_when_its_time_has_come() -> None:
     store = act(DictStore(lead_pixel()), a_lead())
-    pixels.on_time(store, T0 + 20 * MINUTE_MS - 1)
+    pixels.on_time(store, T0 + 20 * MINUTE_MS - 1, everybody)
     assert not store.firings
-    pixels.on_time(store, T0 + 20 * MINUTE_MS)
+    pixels.on_time(store, T0 + 20 * MINUTE_MS, everybody)
     (fired,) = store.firings.values()
     assert fired.at_ms == T0 + 20 * MINUTE_MS
-    pixels.on_time(store, T0 + 21 * MINUTE_MS)
+    pixels.on_time(store, T0 + 21 * MINUTE_MS, everybody)
     assert len(store.firings) == 1
 
 
@@ -187,7 +187,7 @@ def test_k11_a_backlog_does_not_fire_a_lead_early() -> None:
 
 def test_k11_the_clock_jumps_and_only_the_log_counts() -> None:
     store = act(DictStore(lead_pixel()), a_lead(), told(identifiers=(VISITOR,)))
-    pixels.on_time(store, T0 - 60 * MINUTE_MS)
+    pixels.on_time(store, T0 - 60 * MINUTE_MS, everybody)
     assert not store.firings
     sale(store, T0 + 300 * MINUTE_MS, VISITOR)
     assert store.codes == {1: "fired"}, "the log's time had gone past the lead's"
@@ -237,19 +237,19 @@ def test_k11_many_leads_of_one_moment_are_fired_a_part_at_a_time() -> None:
     for number in range(limits.LEADS_DUE_AT_ONCE + 1):
         act(store, a_lead(number + 1), told(identifiers=(VISITOR,)))
     due_ms = T0 + 20 * MINUTE_MS
-    pixels.on_time(store, due_ms)
+    pixels.on_time(store, due_ms, everybody)
     assert len(store.firings) == limits.LEADS_DUE_AT_ONCE
     pixels.on_sale(
         store, brand=1, program=1, order_id=None, identifiers=[VISITOR], is_test=False, at_ms=due_ms
     )
-    pixels.on_time(store, due_ms)
+    pixels.on_time(store, due_ms, everybody)
     assert len(store.firings) == limits.LEADS_DUE_AT_ONCE + 1, "its time had come before the sale"
 
 
 def test_k11_a_lead_that_is_reversed_before_its_time_is_not_fired() -> None:
     store = act(DictStore(lead_pixel()), a_lead())
-    pixels.on_move(store, a_lead(state="reversed"), told(), T0 + 1)
-    pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX)
+    pixels.on_move(store, a_lead(state="reversed"), told(), T0 + 1, is_in=True)
+    pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX, everybody)
     assert store.codes == {1: "reversed"}
     assert not store.firings
 
@@ -293,7 +293,7 @@ def test_a_browser_that_has_its_answer_is_given_no_pixel() -> None:
     late = told(source=Source.TAG, is_first=False)
     assert act(DictStore(own), earned(), late).codes == {1: "browser_gone"}
     store = act(DictStore(own), earned(is_held=True), told(source=Source.TAG))
-    pixels.on_move(store, earned(state="approved"), told(source=Source.TAG), T0 + 1)
+    pixels.on_move(store, earned(state="approved"), told(source=Source.TAG), T0 + 1, is_in=True)
     assert store.codes == {1: "browser_gone"}
 
 
@@ -313,26 +313,69 @@ def test_k22_a_test_order_fires_and_says_so() -> None:
 def test_a_held_action_fires_when_it_is_approved_and_not_when_it_is_reversed() -> None:
     store = act(DictStore(pixel(1)), earned(is_held=True))
     assert store.codes == {1: "held"}
-    pixels.on_move(store, earned(is_held=True), told(), T0 + 1)
+    pixels.on_move(store, earned(is_held=True), told(), T0 + 1, is_in=True)
     assert store.codes == {1: "held"}
-    pixels.on_move(store, earned(state="approved"), told(), T0 + 2)
+    pixels.on_move(store, earned(state="approved"), told(), T0 + 2, is_in=True)
     assert store.codes == {1: "fired"}
     assert next(iter(store.firings.values())).at_ms == T0 + 2
-    pixels.on_move(store, earned(state="locked"), told(), T0 + 3)
+    pixels.on_move(store, earned(state="locked"), told(), T0 + 3, is_in=True)
     assert len(store.firings) == 1
     store = act(DictStore(pixel(1)), earned(is_held=True))
-    pixels.on_move(store, earned(state="reversed", is_held=True), told(), T0 + 1)
+    pixels.on_move(store, earned(state="reversed", is_held=True), told(), T0 + 1, is_in=True)
     assert store.codes == {1: "reversed"}
-    pixels.on_move(store, earned(state="approved"), told(), T0 + 2)
     assert not store.firings
+
+
+@pytest.mark.parametrize("first", [{"is_held": True}, {"is_over_cap": True}], ids=str)
+def test_what_was_not_told_is_told_when_the_action_is_back(first: dict[str, bool]) -> None:
+    store = act(DictStore(pixel(1)), earned(**first))
+    pixels.on_move(store, earned(state="reversed", **first), told(), T0 + 1, is_in=True)
+    pixels.on_move(store, earned(**first), told(), T0 + 2, is_in=True)
+    assert store.codes == {1: "held" if "is_held" in first else "over_cap"}
+    pixels.on_move(store, earned(state="approved"), told(), T0 + 3, is_in=True)
+    assert store.codes == {1: "fired"}
+    pixels.on_move(store, earned(state="reversed"), told(), T0 + 4, is_in=True)
+    pixels.on_move(store, earned(), told(), T0 + 5, is_in=True)
+    assert len(store.firings) == 1, "what was told is not told again"
+
+
+@pytest.mark.parametrize("how", ["held", "reversed"])
+def test_k11_a_sale_while_a_lead_is_held_or_reversed_cancels_it(how: str) -> None:
+    named = told(identifiers=(VISITOR,))
+    store = act(DictStore(lead_pixel()), a_lead(is_held=how == "held"), named)
+    if how == "reversed":
+        pixels.on_move(store, a_lead(state="reversed"), named, T0 + 1, is_in=True)
+    pixels.on_time(store, T0 + limits.LEAD_DELAY_MS_MAX, everybody)
+    assert store.codes == {1: how}
+    sale(store, T0 + limits.LEAD_DELAY_MS_MAX + 1, VISITOR)
+    pixels.on_move(store, a_lead(), named, T0 + limits.LEAD_DELAY_MS_MAX + 2, is_in=True)
+    pixels.on_time(store, T0 + 3 * limits.LEAD_DELAY_MS_MAX, everybody)
+    assert store.codes == {1: "suppressed_sale"}
+    assert not store.firings
+    assert not store.leads
+
+
+def test_a_reversed_lead_that_is_back_waits_for_its_sale_anew() -> None:
+    store = act(DictStore(lead_pixel()), a_lead())
+    pixels.on_move(store, a_lead(state="reversed"), told(), T0 + 1, is_in=True)
+    at_ms = T0 + 90 * MINUTE_MS
+    pixels.on_move(store, a_lead(), told(), at_ms, is_in=True)
+    pixels.on_time(store, at_ms + 20 * MINUTE_MS - 1, everybody)
+    assert store.codes == {1: "waiting_for_sale"}
+    pixels.on_time(store, at_ms + 20 * MINUTE_MS, everybody)
+    assert store.codes == {1: "fired"}
+    store = act(DictStore(lead_pixel()), a_lead())
+    pixels.on_move(store, a_lead(state="reversed"), told(), T0 + 1, is_in=True)
+    pixels.on_close(store, a_lead().action_id)
+    assert not store.leads
 
 
 def test_a_held_lead_waits_for_its_sale_from_its_approval_on() -> None:
     store = act(DictStore(lead_pixel()), a_lead(is_held=True), told(identifiers=(VISITOR,)))
     at_ms = T0 + 90 * MINUTE_MS
-    pixels.on_move(store, a_lead(state="approved"), told(identifiers=(VISITOR,)), at_ms)
+    pixels.on_move(store, a_lead(state="approved"), told(identifiers=(VISITOR,)), at_ms, is_in=True)
     assert store.codes == {1: "waiting_for_sale"}
-    pixels.on_time(store, at_ms + 20 * MINUTE_MS)
+    pixels.on_time(store, at_ms + 20 * MINUTE_MS, everybody)
     assert store.codes == {1: "fired"}
 
 
@@ -368,7 +411,7 @@ def test_a_pixel_survives_its_control_record() -> None:
            "type": "postback", "template": "https://a.example/", "rule": NOT_FOR_SALES,
            "delay_ms": 1_200_000, "status": "active"}  # fmt: skip
     store = DictStore()
-    pixels.on_pixel(store, 9, 1, control_value(row), T0)
+    pixels.on_pixel(store, 9, 1, control_value(row))
     (found,) = store.pixels_of(4)
     assert found == Pixel(
         9, 4, 2, "cpl", "main", "postback", "https://a.example/", NOT_FOR_SALES, 1_200_000

@@ -33,7 +33,7 @@ from headwater.model.outbound import Rules
 from headwater.model.pixels import ALL_PARTIALS, pixel_of
 from headwater.model.records import Source, decode
 from ledger_tools import ledger_in, with_program
-from pixel_tools import T0, DictStore, a_lead, earned, lead_pixel, pixel, told
+from pixel_tools import T0, DictStore, a_lead, earned, everybody, lead_pixel, pixel, told
 
 MINUTE_MS = 60_000
 TAG = "<img src='https://partner.example/i?o={order_id}'>"
@@ -98,14 +98,13 @@ def step_of(drawn: random.Random, number: int, at_ms: int) -> Any:
         )  # fmt: skip
     if choice == 7:
         moved = action._replace(state=drawn.choice(["approved", "reversed"]), is_held=False)
-        return lambda store: stage.on_move(store, moved, said, at_ms)
+        is_in = drawn.random() < 0.8
+        return lambda store: stage.on_move(store, moved, said, at_ms, is_in=is_in)
     if choice == 8 and drawn.random() < 0.3:
-        return lambda store: stage.on_enrolment(
-            store, action.program, action.partner, "paused", at_ms
-        )
+        return lambda store: stage.on_close(store, action.action_id)
     own = drawn.choice(PIXELS)
     if drawn.random() < 0.1:
-        return lambda store: stage.on_pixel(store, own.number, number, None, at_ms)
+        return lambda store: stage.on_pixel(store, own.number, number, None)
     return lambda store: store.put_pixel(own, number)
 
 
@@ -121,7 +120,7 @@ def test_the_ledger_holds_what_the_plain_reading_says_however_the_log_is_cut(
     for number in range(60):
         at_ms += drawn.choice([1, 1000, 5 * MINUTE_MS])
         now_ms = at_ms
-        steps.append(lambda store, now_ms=now_ms: stage.on_time(store, now_ms))
+        steps.append(lambda store, now_ms=now_ms: stage.on_time(store, now_ms, everybody))
         steps.append(step_of(drawn, number, now_ms))
     with ledger_in(tmp_path_factory.mktemp("ledger")) as ledger:
         for start in range(0, len(steps), cut):
@@ -158,12 +157,12 @@ def test_k11_the_twenty_minutes_go_on_over_a_restart(
     with ledger_in(tmp_path) as ledger:
         in_batch(
             ledger,
-            lambda store: stage.on_time(store, at_ms),
+            lambda store: stage.on_time(store, at_ms, everybody),
             lambda store: stage.on_sale(
                 store, brand=1, program=1, order_id=None, identifiers=[VISITORS[0]],
                 is_test=False, at_ms=at_ms,
             ),
-            lambda store: stage.on_time(store, T0 + 60 * MINUTE_MS),
+            lambda store: stage.on_time(store, T0 + 60 * MINUTE_MS, everybody),
         )  # fmt: skip
         assert [row[-1] for row in table_rows(ledger, pixel_decisions)] == [code]
         assert len(table_rows(ledger, outbox)) == int(code == "fired")
@@ -178,7 +177,9 @@ def test_each_lane_has_its_own_time_and_its_own_pixels(ledger: Ledger) -> None:
             lambda store, lane=lane: stage.on_action(store, a_lead(lane + 1), told(), T0),
             partition=lane,
         )
-    in_batch(ledger, lambda store: stage.on_time(store, T0 + 20 * MINUTE_MS), partition=1)
+    in_batch(
+        ledger, lambda store: stage.on_time(store, T0 + 20 * MINUTE_MS, everybody), partition=1
+    )
     assert [row[5] for row in table_rows(ledger, outbox)] == [a_lead(2).action_id]
     in_batch(ledger, lambda store: store.drop_pixel(1), partition=1)
     in_batch(ledger, lambda store: stage.on_action(store, earned(3), told(), T0))
@@ -191,7 +192,7 @@ def test_k12_a_lead_saved_twice_is_fired_once(ledger: Ledger) -> None:
         in_batch(
             ledger,
             lambda store: store.put_pixel(lead_pixel(), 1),
-            lambda store, at_ms=at_ms: stage.on_time(store, at_ms),
+            lambda store, at_ms=at_ms: stage.on_time(store, at_ms, everybody),
             lambda store, at_ms=at_ms: stage.on_action(store, a_lead(), told(), at_ms),
         )
     assert len(table_rows(ledger, outbox)) == 1
@@ -246,7 +247,7 @@ def test_what_a_sale_or_an_action_asks_for_is_found_by_an_index(ledger: Ledger) 
         store.leads_of_action(bytes(16))
         store.leads_of_visitor(1, 1, "A", VISITORS, 10)
         store.leads_due(T0 + 60 * MINUTE_MS, 10)
-        store.held(bytes(16))
+        store.decisions_of(bytes(16))
         store.drop_pixel(1)
         sa.event.remove(connection, "before_cursor_execute", note)
         plans = []

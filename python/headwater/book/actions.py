@@ -206,6 +206,7 @@ def lock(context: Context, action: Action, cause: Cause) -> Action:
     if action.state == REVERSED:
         closed = action._replace(locked_ms=context.at_ms, due_ms=None)
         context.store.put_action(closed)
+        context.note_move(action, closed)
         return closed
     terms = context.settings.numbered(action.terms)
     zone = context.settings.zone(action.program)

@@ -2,20 +2,22 @@
 
 A day is one of the program's time zone. Under `review` its clicks wait for the day's lock time,
 and what was not rejected becomes one action. Under `instant` the day's action is there from its
-first payable click on, and grows; nothing of it is taken back.
+first payable click on, and grows; nothing of it is taken back, and partners are told of it when
+the day is over.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from headwater.book import entries as double
+from headwater.book import pricing
 from headwater.book.actions import lock, post, put_entry
 from headwater.book.calendar import day_of, day_start_ms, lock_at_ms, pay_at_ms
-from headwater.book.caps import Amounts, cap_keys
+from headwater.book.caps import Amounts, CapKey, cap_keys
 from headwater.book.context import Cause, Context, digest
 from headwater.book.facts import Fields
 from headwater.book.money import accrue
@@ -120,10 +122,14 @@ def _day(context: Context, terms: Terms, brand: int, partner: int, accept_ms: in
         terms=terms.number,
         terms_version=terms.version,
         lock_ms=lock_ms,
-        due_ms=None if is_instant else lock_ms,
+        due_ms=_day_end_ms(key[2], zone) if is_instant else lock_ms,
         state=LOCKED if is_instant else PENDING,
         action_id=None,
     )
+
+
+def _day_end_ms(day: str, zone: str) -> int:
+    return day_start_ms(date.fromisoformat(day) + timedelta(days=1), zone)
 
 
 def score_again(context: Context, row: Sequence[Any]) -> None:
@@ -196,14 +202,18 @@ def _wanted(standing: ClickStanding, mode: str) -> str:
     return INVALID if standing.verdict == "review" and mode == INSTANT else PAYABLE
 
 
-def _taken(
-    context: Context, standing: ClickStanding, event_type: int
-) -> list[tuple[str, int]] | None:
+def has_room(context: Context, standing: ClickStanding, day: ClickDay) -> bool:
+    """Whether every cap has room for a click now."""
+    caps = _caps(context, standing, day.event_type)
+    return pricing.has_room(context, caps, Amounts(1, standing.payout_micros, 0))
+
+
+def _caps(context: Context, standing: ClickStanding, event_type: int) -> list[CapKey]:
     terms = context.settings.terms(standing.program, standing.partner, standing.at_ms)
     if terms is None or not terms.caps:
         return []
     zone = context.settings.zone(standing.program)
-    caps = cap_keys(
+    return cap_keys(
         terms.caps,
         standing.program,
         standing.partner,
@@ -212,7 +222,13 @@ def _taken(
         zone,
         terms.currency,
     )
-    return take_of_caps(context, caps, Amounts(1, standing.payout_micros, 0), standing.brand)
+
+
+def _taken(
+    context: Context, standing: ClickStanding, event_type: int
+) -> list[tuple[str, int]] | None:
+    caps, amounts = _caps(context, standing, event_type), Amounts(1, standing.payout_micros, 0)
+    return take_of_caps(context, caps, amounts, standing.brand)
 
 
 def _carry_key(day: ClickDay) -> str:
@@ -240,6 +256,8 @@ def _grow(context: Context, day: ClickDay, standing: ClickStanding) -> ClickDay:
             payout_minor=amount_minor,
         )
         post(context, None, made, "create", Cause(made.action_id))
+        # Nobody is told of the first click's pay for the whole day's.
+        context.moved.pop(made.action_id, None)
         return day._replace(action_id=made.action_id)
     action = action._replace(
         payout_micros=day.payout_micros, payout_minor=action.payout_minor + amount_minor
@@ -259,9 +277,16 @@ def is_over(context: Context, program: int, day: str) -> bool:
 
 
 def lock_day(context: Context, day: ClickDay, cause: Cause | None) -> None:
-    """Turn a day's payable clicks into one action, and close the day."""
+    """Turn a day's payable clicks into one action, and close the day. Of instant clicks the action
+    is there: what it has come to is told.
+    """
+    is_instant = day.mode == INSTANT
     day = day._replace(state=LOCKED, due_ms=None)
-    if day.payable:
+    if is_instant:
+        action = context.store.action(day.action_id) if day.action_id else None
+        if action is not None:
+            context.note_move(None, action)
+    elif day.payable:
         made = _action(context, day)._replace(
             payout_micros=day.payout_micros,
             payout_minor=_booked(context, day, day.payout_micros),

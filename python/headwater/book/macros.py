@@ -16,7 +16,9 @@ from typing import Final
 from urllib.parse import quote
 
 from headwater import clock, ids
+from headwater.model import browsers
 from headwater.model.currency import EXPONENTS, decimal_text
+from headwater.model.devices import device_of, system_of
 from headwater.model.pixels import COMMISSIONS, UPSELL, Earned, Told
 from headwater.model.records import ClickBody, Client, ConversionBody
 
@@ -232,7 +234,9 @@ def _of_click(told: Told) -> dict[str, str]:
     body = ClickBody(*click)
     kept = (*_SUB_IDS, "source", "shared_id", "external_click_id")
     found = {name: body.params[name] for name in kept if name in body.params}
-    network = Client(*body.client).network
+    client = Client(*body.client)
+    found |= _of_agent(client.user_agent or "")
+    network = client.network
     if network is not None:
         digest, _before, _flags, country, _lists = network
         found["ip_hash"] = digest.hex() if digest else ""
@@ -240,6 +244,18 @@ def _of_click(told: Told) -> dict[str, str]:
     if told.click_ms is not None:
         found["click_time"] = _time(told.click_ms)
     return found
+
+
+def _of_agent(user_agent: str) -> dict[str, str]:
+    """As coarse as reports have it."""
+    if not user_agent:
+        return {}
+    browser = browsers.family(user_agent)
+    return {
+        "device": device_of(user_agent),
+        "os": system_of(user_agent) or "",
+        "browser": "" if browser == browsers.UNKNOWN else browser,
+    }
 
 
 def _of_order(earned: Earned, conversion: ConversionBody | None) -> dict[str, str]:
@@ -288,5 +304,4 @@ _PLAIN: Final = (
     "conversion_id aff_sub aff_sub2 aff_sub3 aff_sub4 aff_sub5 c1 c2 c3 c4 c5"
 )
 NAMES: Final = frozenset((*_PLAIN.split(), *_SUB_IDS, *_ADVERTISERS))
-"""Every macro in braces. Of region, city, device, system and browser nothing is kept that could
-be told, so they are empty."""
+"""Every macro in braces. Of regions and cities nothing is known, so they are empty."""

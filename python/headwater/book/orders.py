@@ -31,6 +31,7 @@ from headwater.model.book import (
     TOTAL,
     Action,
     Conversion,
+    DecisionEntry,
     OrderChange,
 )
 from headwater.model.records import NO_SUBJECT, ClickBody, decode
@@ -131,8 +132,12 @@ def _change(context: Context, said: Decided, kind: str) -> Mapping[str, Any]:
     if conversion is None:
         context.store.put_order_change(change)
         return {"outcome": "waiting"}
-    # A shop's word on its orders is a fact, a manager's a choice that the terms may bound.
-    return _apply(context, conversion, change, is_choice=said.action.startswith("order."))
+    return _apply(context, conversion, change, is_choice=_is_choice(said))
+
+
+def _is_choice(said: Decided | DecisionEntry | None) -> bool:
+    """A shop's word on its orders is a fact, a manager's a choice that the terms may bound."""
+    return said is not None and said.action.startswith("order.")
 
 
 _SHOP_REASONS: Final = {
@@ -160,7 +165,7 @@ def apply_waiting(context: Context, conversion: Conversion) -> None:
                 raise Refused("not_found")
             if change.currency not in ("", conversion.currency):
                 raise Refused("currency_mismatch")
-            _apply(context, conversion, change)
+            _apply(context, conversion, change, is_choice=_is_choice(entry))
         except Refused as refused:
             outcome, code = "refused", refused.code
             context.store.put_order_change(change._replace(state=outcome))

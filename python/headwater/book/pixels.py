@@ -6,7 +6,7 @@ fire: one of the program before one of all programs, one of the product before o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from headwater import limits
@@ -16,6 +16,7 @@ from headwater.model.pixels import (
     ANY_UPSELL,
     COMMISSIONS,
     MAIN,
+    NEVER_MS,
     NOT_FOR_SALES,
     POSTBACK,
     UPSELL,
@@ -33,9 +34,14 @@ from headwater.model.pixels import (
 from headwater.model.records import IdentifierType, Source
 
 Identifiers = Iterable[tuple[int, bytes]]
+InProgram = Callable[[int, int], bool]
+"""Whether a partner, the second, takes part in a program."""
 
 ACTIVE: Final = "active"
 REVERSED: Final = "reversed"
+HELD: Final = "held"
+# What an action that moves may yet be told of: it was not, for this.
+_STOPPED: Final = (HELD, REVERSED, "over_cap")
 # Pixel 0 of a decision: there was none to choose.
 _NONE: Final = 0
 
@@ -54,19 +60,18 @@ class Store(Protocol):
     def put_decision(self, decision: PixelDecision) -> None:
         """In place of an earlier one of action and pixel."""
 
-    def held(self, action_id: bytes) -> Sequence[PixelDecision]:
-        """The decisions of an action that are `held`."""
-
-    def held_of_partner(self, program: int, partner: int) -> Sequence[PixelDecision]: ...
+    def decisions_of(self, action_id: bytes) -> Sequence[PixelDecision]:
+        """What was decided last of each pixel for an action."""
 
     def add_lead(self, lead: Lead) -> None: ...
     def drop_lead(self, event_id: bytes) -> None: ...
+    def park_lead(self, event_id: bytes) -> None:
+        """Let a lead wait without end: a sale cancels it, no time fires it."""
+
     def leads_due(self, until_ms: int, count: int) -> Sequence[Lead]:
         """Those due by then, the earliest first. Costs nothing when there are none."""
 
     def leads_of_action(self, action_id: bytes) -> Sequence[Lead]: ...
-    def leads_of_partner(self, program: int, partner: int) -> Sequence[Lead]: ...
-    def leads_of_pixel(self, pixel: int) -> Sequence[Lead]: ...
     def leads_of_visitor(
         self,
         brand: int,
@@ -83,27 +88,13 @@ class Store(Protocol):
 # ---- What the log says of the configuration ------------------------------------------------
 
 
-def on_pixel(
-    store: Store, number: int, revision: int, value: dict[str, Any] | None, at_ms: int
-) -> None:
+def on_pixel(store: Store, number: int, revision: int, value: dict[str, Any] | None) -> None:
     """Take a control record of a pixel in, under its number; `value` None: it is deleted."""
     number = pixel_of(number)
     if value is not None and value.get("status") == ACTIVE:
         store.put_pixel(read_pixel(number, value), revision)
-        return
-    store.drop_pixel(number)
-    for lead in store.leads_of_pixel(number):
-        _cancel(store, lead, "pixel_inactive", at_ms)
-
-
-def on_enrolment(store: Store, program: int, partner: int, status: str, at_ms: int) -> None:
-    """Take a control record of an enrolment in: what waits for one that is over is never sent."""
-    if status == ACTIVE:
-        return
-    for lead in store.leads_of_partner(program, partner):
-        _cancel(store, lead, "partner_inactive", at_ms)
-    for decision in store.held_of_partner(program, partner):
-        store.put_decision(decision._replace(code="partner_inactive", at_ms=at_ms))
+    else:
+        store.drop_pixel(number)
 
 
 # ---- What partners earn ----------------------------------------------------------------------
@@ -133,30 +124,43 @@ def on_action_of_inactive(store: Store, earned: Earned, at_ms: int) -> None:
         _decided(store, earned, pixel.number, "partner_inactive", at_ms)
 
 
-def on_move(store: Store, earned: Earned, told: Told, at_ms: int) -> None:
-    """An action has moved: a reversed one fires nothing any more, an approved one what was held.
+def on_move(store: Store, earned: Earned, told: Told, at_ms: int, *, is_in: bool) -> None:
+    """An action has moved: a reversed one fires nothing any more; one that is approved, or back,
+    or has room in its cap, what it did not fire for that.
 
-    Called for every move but the first; `earned` is the action after it.
+    Called for every move but the first; `earned` is the action after it, `is_in`: its partner
+    takes part in the program.
     """
+    waiting = {decision.pixel: decision for decision in store.decisions_of(earned.action_id)}
+    leads = {lead.firing.pixel: lead for lead in store.leads_of_action(earned.action_id)}
     if earned.state == REVERSED:
-        for lead in store.leads_of_action(earned.action_id):
-            _cancel(store, lead, "reversed", at_ms)
-        for decision in store.held(earned.action_id):
-            store.put_decision(decision._replace(code="reversed", at_ms=at_ms))
-        return
-    if earned.is_held:
-        return
-    held = {decision.pixel for decision in store.held(earned.action_id)}
-    if not held:
+        for lead in leads.values():
+            # It may come back, and a sale until then counts.
+            store.park_lead(lead.firing.event_id)
+        for number, decision in waiting.items():
+            if decision.code == HELD or number in leads:
+                store.put_decision(decision._replace(code=REVERSED, at_ms=at_ms))
         return
     # Whoever reported it has had its answer.
     late = told._replace(is_first=False)
     by_number = {pixel.number: pixel for pixel in store.pixels_of(earned.partner)}
-    for number in sorted(held):
-        if number in by_number:
+    for number, decision in sorted(waiting.items()):
+        if decision.code not in _STOPPED or (decision.code == HELD and earned.is_held):
+            continue
+        if number in leads:
+            store.drop_lead(leads[number].firing.event_id)
+        if not is_in:
+            _decided(store, earned, number, "partner_inactive", at_ms)
+        elif number in by_number:
             _decide(store, by_number[number], earned, late, at_ms)
         else:
             _decided(store, earned, number, "pixel_inactive", at_ms)
+
+
+def on_close(store: Store, action_id: bytes) -> None:
+    """A reversed action is closed: it does not come back."""
+    for lead in store.leads_of_action(action_id):
+        store.drop_lead(lead.firing.event_id)
 
 
 def candidates(own: Sequence[Pixel], earned: Earned) -> list[Pixel]:
@@ -180,6 +184,9 @@ def _decide(store: Store, pixel: Pixel, earned: Earned, told: Told, at_ms: int) 
     code = _obstacle(pixel, earned, told)
     if code is None:
         code = _send(store, pixel, earned, told, at_ms)
+    elif code == HELD and _waits_for_sale(pixel):
+        # Its own time begins with its approval, but a sale counts from now on.
+        store.add_lead(Lead(_firing(pixel, earned, "", at_ms), NEVER_MS, *_visitor(earned, told)))
     _decided(store, earned, pixel.number, code, at_ms)
 
 
@@ -196,7 +203,7 @@ def _obstacle(pixel: Pixel, earned: Earned, told: Told) -> str | None:
             return "consent_denied"
     # Nobody approves a test, and whoever makes one wants to see it arrive.
     if earned.is_held and not earned.is_test:
-        return "held"
+        return HELD
     if pixel.type != POSTBACK and not told.is_first:
         return "browser_gone"
     return None
@@ -204,13 +211,26 @@ def _obstacle(pixel: Pixel, earned: Earned, told: Told) -> str | None:
 
 def _send(store: Store, pixel: Pixel, earned: Earned, told: Told, at_ms: int) -> str:
     """Write the message down, or let it wait for its time; what became of it."""
-    event_id = firing_id(earned.action_id, pixel.number)
-    values = values_of(earned, told, event_id)
+    values = values_of(earned, told, firing_id(earned.action_id, pixel.number))
     url = render_url(source_of(pixel.type, pixel.template), values)
     if len(url) > limits.PIXEL_URL_BYTES_MAX:
         return "url_too_long"
-    firing = Firing(
-        event_id,
+    firing = _firing(pixel, earned, url, at_ms)
+    if not _waits_for_sale(pixel):
+        store.add_firing(firing)
+        return "fired"
+    due_ms = max(at_ms, told.accept_ms) + max(pixel.delay_ms, limits.LEAD_DELAY_MS_MIN)
+    store.add_lead(Lead(firing, due_ms, *_visitor(earned, told)))
+    return "waiting_for_sale"
+
+
+def _waits_for_sale(pixel: Pixel) -> bool:
+    return pixel.commission == "cpl" and pixel.rule == NOT_FOR_SALES
+
+
+def _firing(pixel: Pixel, earned: Earned, url: str, at_ms: int) -> Firing:
+    return Firing(
+        firing_id(earned.action_id, pixel.number),
         earned.brand,
         earned.program,
         earned.partner,
@@ -222,12 +242,11 @@ def _send(store: Store, pixel: Pixel, earned: Earned, told: Told, at_ms: int) ->
         earned.is_test,
         at_ms,
     )
-    if pixel.commission != "cpl" or pixel.rule != NOT_FOR_SALES:
-        store.add_firing(firing)
-        return "fired"
-    due_ms = max(at_ms, told.accept_ms) + max(pixel.delay_ms, limits.LEAD_DELAY_MS_MIN)
-    store.add_lead(Lead(firing, due_ms, earned.order_id, _named_by(told)))
-    return "waiting_for_sale"
+
+
+def _visitor(earned: Earned, told: Told) -> tuple[str | None, tuple[tuple[int, bytes], ...]]:
+    """What a sale is known by to be one of a lead's visitor."""
+    return earned.order_id, _named_by(told)
 
 
 def _named_by(told: Told) -> tuple[tuple[int, bytes], ...]:
@@ -267,16 +286,23 @@ def on_sale(
             _cancel(store, lead, "suppressed_sale", at_ms)
 
 
-def on_time(store: Store, at_ms: int) -> None:
-    """The log's time went on: leads whose time has come are fired, a bounded number at once.
+def on_time(store: Store, at_ms: int, is_in: InProgram) -> None:
+    """The log's time went on: leads whose time has come are fired, a bounded number at once; but
+    those of a pixel that is gone by now, or of a partner that has left, are not.
 
     To be called before whatever the log holds at that time is looked at: a sale at the very
     moment finds the lead fired.
     """
     for lead in store.leads_due(at_ms, limits.LEADS_DUE_AT_ONCE):
-        store.drop_lead(lead.firing.event_id)
-        store.add_firing(lead.firing._replace(at_ms=lead.due_ms))
-        store.put_decision(_of_lead(lead, "fired", lead.due_ms))
+        firing, code = lead.firing, "fired"
+        store.drop_lead(firing.event_id)
+        if not is_in(firing.program, firing.partner):
+            code = "partner_inactive"
+        elif all(pixel.number != firing.pixel for pixel in store.pixels_of(firing.partner)):
+            code = "pixel_inactive"
+        else:
+            store.add_firing(firing._replace(at_ms=lead.due_ms))
+        store.put_decision(_of_lead(lead, code, lead.due_ms))
 
 
 def _cancel(store: Store, lead: Lead, code: str, at_ms: int) -> None:

@@ -215,7 +215,7 @@ class _Pricing:
             store = self.context.store
             held = {key for key, holders in shared.items() if store.tally(holders)}
             wanted = [cap for cap in caps if counter_text("cap", cap.key) not in held]
-            if not _has_room(self.context, wanted, amounts):
+            if not has_room(self.context, wanted, amounts):
                 return None
             own = [cap for cap in caps if counter_text("cap", cap.key) not in shared]
             charges["caps"] = take_of_caps(self.context, own, amounts, action.brand)
@@ -252,7 +252,7 @@ def take_of_caps(
     context: Context, caps: list[CapKey], amounts: Amounts, brand: int
 ) -> list[tuple[str, int]] | None:
     """Count `amounts` in each cap, and say what was counted; None when one has no room for it."""
-    if not _has_room(context, caps, amounts):
+    if not has_room(context, caps, amounts):
         return None
     took = [(counter_text("cap", key), amount) for key, amount in taken(caps, amounts).items()]
     for text, amount in took:
@@ -260,7 +260,8 @@ def take_of_caps(
     return took
 
 
-def _has_room(context: Context, caps: list[CapKey], amounts: Amounts) -> bool:
+def has_room(context: Context, caps: list[CapKey], amounts: Amounts) -> bool:
+    """Whether every one of the caps has room for `amounts`."""
     used = {cap.key: context.store.tally(counter_text("cap", cap.key)) for cap in caps}
     return reached(caps, used, amounts) is None
 

@@ -16,7 +16,7 @@ from headwater.book.actions import (
     reverse,
     would_pay,
 )
-from headwater.book.click_days import ACCEPTED, LATE, OVER_CAP, day_of_standing, settle
+from headwater.book.click_days import ACCEPTED, LATE, OVER_CAP, day_of_standing, has_room, settle
 from headwater.book.context import Cause, Context
 from headwater.book.decided import Decided, number, reason
 from headwater.book.facts import click_body
@@ -40,11 +40,9 @@ def reject(context: Context, said: Decided) -> Mapping[str, Any]:
 def _review(context: Context, said: Decided, word: str) -> Mapping[str, Any]:
     if said.subject != NO_SUBJECT:
         standing = _standing(context, said)
-        _decide(context, said, standing, word)
-        now = context.store.standing(standing.click_id)
-        if standing.standing == OVER_CAP and now is not None and now.standing == OVER_CAP:
-            context.store.put_standing(standing)
+        if not _fits(context, standing, word):
             raise Refused("over_cap")
+        _decide(context, said, standing, word)
         return {"changed": 1, "more": False}
     chosen = _chosen(context, said)
     wanted = [each for each in chosen if each.manager != word and _is_open(context, each)]
@@ -52,6 +50,9 @@ def _review(context: Context, said: Decided, word: str) -> Mapping[str, Any]:
     for standing in wanted:
         if changed == limits.REVIEWED_AT_ONCE_MAX:
             break
+        if not _fits(context, standing, word):
+            beyond += 1
+            continue
         try:
             _decide(context, said, standing, word)
         except Refused as refused:
@@ -65,6 +66,14 @@ def _review(context: Context, said: Decided, word: str) -> Mapping[str, Any]:
         "unchanged": len(chosen) - len(wanted) + beyond,
         "more": len(wanted) > changed + beyond,
     }
+
+
+def _fits(context: Context, standing: ClickStanding, word: str) -> bool:
+    """False for a click to be accepted that is over the cap still."""
+    if word != ACCEPTED or standing.standing != OVER_CAP:
+        return True
+    day = day_of_standing(context, standing)
+    return day is None or has_room(context, standing, day)
 
 
 def _standing(context: Context, said: Decided) -> ClickStanding:

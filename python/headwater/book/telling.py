@@ -37,17 +37,18 @@ def configure(context: Context, control: Record) -> None:
     body = ControlBody._make(control.body)
     kind, number, revision = body[:3]
     value: dict[str, Any] | None = body.value
-    store = context.store.pixels
     if kind == "pixel":
-        pixels.on_pixel(store, number, revision, value, context.at_ms)
-    elif kind == "enrolment" and value is not None:
-        program, partner = value["program"], value["partner"]
-        pixels.on_enrolment(store, program, partner, str(value["status"]), context.at_ms)
+        pixels.on_pixel(context.store.pixels, number, revision, value)
 
 
 def tell_due(context: Context) -> None:
     """Fire what has waited until now. To be called before each record is looked at."""
-    pixels.on_time(context.store.pixels, context.at_ms)
+    settings = context.settings
+    pixels.on_time(
+        context.store.pixels,
+        context.at_ms,
+        lambda program, partner: not settings.is_paused(program, partner),
+    )
 
 
 def tell_sale(context: Context, row: Sequence[Any]) -> None:
@@ -80,9 +81,31 @@ def tell(context: Context, *, is_first: bool) -> None:
         if before is None:
             if store.pixels_of(after.partner):
                 _tell_made(context, after, is_first=is_first)
-        elif _is_held(before) or (after.state == REVERSED != before.state):
-            pixels.on_move(store, _earned(context, after), _told(context, after), context.at_ms)
+        elif after.state == REVERSED and _is_closed_now(before, after):
+            pixels.on_close(store, after.action_id)
+        elif _may_concern(before, after):
+            _tell_moved(context, after)
     context.moved.clear()
+
+
+def _may_concern(before: Action, after: Action) -> bool:
+    """Whether a move may fire what was not, or stop what waits."""
+    was_over = before.flags & ActionFlag.OVER_CAP and not after.flags & ActionFlag.OVER_CAP
+    return _is_held(before) or REVERSED in (before.state, after.state) or bool(was_over)
+
+
+def _is_closed_now(before: Action, after: Action) -> bool:
+    return before.locked_ms is None and after.locked_ms is not None
+
+
+def _tell_moved(context: Context, action: Action) -> None:
+    pixels.on_move(
+        context.store.pixels,
+        _earned(context, action),
+        _told(context, action),
+        context.at_ms,
+        is_in=not context.settings.is_paused(action.program, action.partner),
+    )
 
 
 def _tell_made(context: Context, action: Action, *, is_first: bool) -> None:
@@ -98,7 +121,7 @@ def _tell_made(context: Context, action: Action, *, is_first: bool) -> None:
     # Made and reversed by one record: it is held back in between, for nobody to hear of.
     held = earned._replace(state=action.original_state, is_held=True)
     pixels.on_action(store, held, told, context.at_ms)
-    pixels.on_move(store, earned, told, context.at_ms)
+    _tell_moved(context, action)
 
 
 def _is_held(action: Action) -> bool:

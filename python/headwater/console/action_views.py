@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from headwater import clock, ids
 from headwater.console import money_texts
@@ -31,7 +32,8 @@ class Action(View):
 
     `amount` is what is left of `order_amount`, `revenue` the partner's part of it in
     `payout_currency`. `payout_exact` has what clicks add up to below a minor unit. `compensated`
-    was added, or taken off, after the lock. `held`: it waits for a person's approval.
+    was added, or taken off, after the lock. `held`: it waits for a person's approval. `rule` is
+    what of the terms pays; a partner is not told the number of a group.
     """
 
     id: str
@@ -122,7 +124,7 @@ def _time(at_ms: int | None) -> str | None:
     return None if at_ms is None else clock.iso_ms(at_ms)
 
 
-def _members(row: Row) -> dict[str, Any]:
+def _members(row: Row, *, for_partner: bool) -> dict[str, Any]:
     flags = ActionFlag(row["flags"])
     currency, paid_in = row["currency"], row["payout_currency"]
     rate = json.loads(row["rate_json"])
@@ -160,20 +162,31 @@ def _members(row: Row) -> dict[str, Any]:
         "rate": AppliedRate(**rate) if rate else None,
         "terms_id": ids.object_text("trm", row["terms"]) if row["terms"] else None,
         "terms_version": row["terms_version"] or None,
-        "rule": row["rule"],
+        "rule": _unnumbered(row["rule"]) if for_partner else row["rule"],
         "share_ppm": row["share_ppm"],
     }
 
 
-def action(row: Row) -> Action:
-    return Action(**_members(row))
+_GROUP: Final = re.compile(r"groups\.\d+")
+
+
+def _unnumbered(rule: str) -> str:
+    """A rule as a partner is told of it: the number would count groups that are for others."""
+    told = [
+        "+".join(dict.fromkeys(_GROUP.sub("groups", part).split("+"))) for part in rule.split(", ")
+    ]
+    return ", ".join(dict.fromkeys(told))
+
+
+def action(row: Row, *, for_partner: bool = False) -> Action:
+    return Action(**_members(row, for_partner=for_partner))
 
 
 def history(found: History, *, for_partner: bool) -> ActionHistory:
     row = found.action
     currency, paid_in = row["currency"], row["payout_currency"]
     return ActionHistory(
-        **_members(row),
+        **_members(row, for_partner=for_partner),
         moves=[_move(move, paid_in, for_partner=for_partner) for move in found.moves],
         items=[
             Item(

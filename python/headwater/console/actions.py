@@ -55,6 +55,7 @@ async def filter_of(console: Console, request: Request, asked: Any) -> ActionFil
 
 async def list_actions(console: Console, request: Request) -> Answer:
     query: ActionsQuery = request.query
+    for_partner = reach_of(request).partner is not None
     rows = await console.run(
         actions.action_page,
         console.ledger,
@@ -64,7 +65,10 @@ async def list_actions(console: Console, request: Request) -> Answer:
     )
     return Answer(
         paging.page(
-            query, rows, action_views.action, lambda row: (row["tracked_ms"], row["action_id"])
+            query,
+            rows,
+            lambda row: action_views.action(row, for_partner=for_partner),
+            lambda row: (row["tracked_ms"], row["action_id"]),
         )
     )
 

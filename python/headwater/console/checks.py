@@ -45,6 +45,7 @@ _ABSOLUTE = re.compile(
     r"(?:[/?#][\x21-\x5b\x5d-\x7e]*)?",
     re.ASCII | re.IGNORECASE,
 )
+_ID = re.compile(r"[a-z]{3}_[0-9]+", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _HOST_CHARACTERS_MAX: Final = 253
 _PORT_MAX: Final = 65_535
@@ -205,6 +206,13 @@ def class_order(classes: Sequence[str]) -> list[str]:
     if len(set(classes)) != len(classes):
         raise ValueError("each class stands once")
     return list(classes)
+
+
+def no_id(code: str) -> str:
+    """A code that nobody takes for an id: where either is named, it is the one that was meant."""
+    if _ID.fullmatch(code):
+        raise ValueError("it reads like an id")
+    return code
 
 
 def promo_code(text: str) -> str:

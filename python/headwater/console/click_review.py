@@ -32,7 +32,8 @@ Row = Mapping[str, Any]
 
 class PendingClick(View):
     """A click that is paid for once its day locks, unless it is rejected. `codes`: what scoring
-    found; `standing`: which count of its day it is in; `decision`: a manager's, null: none yet.
+    found, of which a partner is told nothing; `standing`: which count of its day it is in;
+    `decision`: a manager's, null: none yet.
     """
 
     click_id: str
@@ -41,7 +42,7 @@ class PendingClick(View):
     day: str
     at: str
     verdict: str
-    score: int
+    score: int | None
     codes: list[str]
     standing: str
     decision: str | None
@@ -74,6 +75,7 @@ class Review(View):
 async def list_pending(console: Console, request: Request) -> Answer:
     query: PendingQuery = request.query
     reach = reach_of(request)
+    is_partner = reach.partner is not None
     program, partner = query.program_id or query.program, query.partner_id or query.partner
     wanted = PendingFilter(
         brand=reach.brand,
@@ -82,7 +84,8 @@ async def list_pending(console: Console, request: Request) -> Answer:
         day=query.day,
         verdict=query.verdict,
         standing=query.standing,
-        score_from=query.score_from,
+        # How far a partner could go would be told by what it is shown.
+        score_from=0 if is_partner else query.score_from,
     )
     rows = await console.run(
         pending_clicks.pending_page,
@@ -93,11 +96,16 @@ async def list_pending(console: Console, request: Request) -> Answer:
     )
     names = ("program", "partner", "day", "currency", "click_id")
     return Answer(
-        paging.page(query, rows, _pending, lambda row: tuple(row[name] for name in names))
+        paging.page(
+            query,
+            rows,
+            lambda row: _pending(row, is_whole=not is_partner),
+            lambda row: tuple(row[name] for name in names),
+        )
     )
 
 
-def _pending(row: Row) -> PendingClick:
+def _pending(row: Row, *, is_whole: bool) -> PendingClick:
     return PendingClick(
         click_id=ids.event_text("clk", row["click_id"]),
         program_id=ids.object_text("prg", row["program"]),
@@ -105,8 +113,8 @@ def _pending(row: Row) -> PendingClick:
         day=row["day"],
         at=clock.iso_ms(row["touch_ms"]),
         verdict=row["verdict"],
-        score=row["score"],
-        codes=fraud.codes(row["fraud"]),
+        score=row["score"] if is_whole else None,
+        codes=fraud.codes(row["fraud"]) if is_whole else [],
         standing=row["standing"],
         decision=row["manager"] or None,
         reason=row["reason"],

@@ -12,11 +12,10 @@ import msgpack
 from headwater import clock, limits
 from headwater.console.answers import Answer
 from headwater.console.bodies import refused
-from headwater.console.browsers import UNKNOWN, family
 from headwater.console.context import Console, Request
 from headwater.console.event_shapes import CoverageQuery
 from headwater.console.explain_views import CONVERSION_TYPE, TYPE_NAMES
-from headwater.console.fraud_reports import days, program_row
+from headwater.console.fraud_reports import days, own_program_row
 from headwater.console.reports import period_ms
 from headwater.console.views import View
 from headwater.errors import FieldFault
@@ -24,6 +23,7 @@ from headwater.ledger import coverage
 from headwater.ledger.coverage import Reported, Ways
 from headwater.ledger.engine import Ledger
 from headwater.ledger.fraud_reports import Span
+from headwater.model.browsers import UNKNOWN, family
 from headwater.model.records import ConversionBody, Flag, IdentifierType, Trust, decode
 
 _DAYS: Final = 30
@@ -115,7 +115,7 @@ class MatchRateReport(View):
 async def report_coverage(console: Console, request: Request) -> Answer:
     query: CoverageQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
-    program = await program_row(console, query.program_id)
+    program = await own_program_row(console, request, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.REPORT_ROWS_MAX)
     timezone: str = program["timezone"]
@@ -163,7 +163,7 @@ class _Tally:
 async def report_match_rate(console: Console, request: Request) -> Answer:
     query: CoverageQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
-    program = await program_row(console, query.program_id)
+    program = await own_program_row(console, request, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.MATCH_REPORT_ROWS_MAX)
     tally = await console.run(_tally, console.ledger, span)

@@ -77,12 +77,12 @@ async def decided(console: Console, request: Request, wanted: Sequence[Wanted]) 
     They are on their way for good once this is called, also when nobody waits any more. Raises
     RequestRefused `idempotency_conflict`.
     """
-    if not wanted:
-        return []
     bodies = [(each.brand, DecisionBody(each.action, each.subject, each.params)) for each in wanted]
     requested = await console.run(
         deciding.request_decisions, console.ledger, bodies, key=_key(request)
     )
+    if not requested:
+        return []
     deadline_s = clock.monotonic_s() + console.read_wait_ms / 1000
     await console.publisher.wait(requested[-1].revision, console.read_wait_ms / 1000)
     request_id = requested[0].request

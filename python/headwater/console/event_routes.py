@@ -75,6 +75,7 @@ _EVENTS: Final = (
         "Why a conversion was decided so",
         {200: explain_views.Explanation},
         refusals=(404,),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -95,6 +96,7 @@ _EVENTS: Final = (
         {200: fraud_reports.ClickReport},
         query=event_shapes.ClickReportQuery,
         refusals=(404, 409),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -104,6 +106,7 @@ _EVENTS: Final = (
         {200: coverage.CoverageReport},
         query=event_shapes.CoverageQuery,
         refusals=(404, 409),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -113,6 +116,7 @@ _EVENTS: Final = (
         {200: coverage.MatchRateReport},
         query=event_shapes.CoverageQuery,
         refusals=(404, 409),
+        scopes=LOOKS,
     ),
     Route(
         "GET",
@@ -122,6 +126,7 @@ _EVENTS: Final = (
         {200: fraud_reports.FraudReport},
         query=event_shapes.FraudReportQuery,
         refusals=(404, 409),
+        scopes=LOOKS,
     ),
     Route(
         "GET",

@@ -57,7 +57,7 @@ class Click(View):
     verdict: str
     counted: str
     unique: bool
-    score: int
+    score: int | None
     fraud: FraudDetail | None
     revisions: list[ClickRevision]
     params: dict[str, str]
@@ -75,9 +75,11 @@ class Credit(View):
 
 
 class Fraud(View):
-    """`codes` with an effect; the explanation has them whole, with those in shadow."""
+    """`codes` with an effect; the explanation has them whole, with those in shadow. A partner is
+    told the verdict alone.
+    """
 
-    score: int
+    score: int | None
     verdict: str
     codes: list[str]
 
@@ -188,7 +190,7 @@ def click(row: Row, partner: int | None = None) -> Click:
         verdict=row["verdict"],
         counted=row["counted"],
         unique=bool(row["is_unique"]),
-        score=row["score"],
+        score=row["score"] if is_whole else None,
         fraud=detail(row) if is_whole else None,
         revisions=revisions(row.get("revisions", ())) if is_whole else [],
         params=body.params,
@@ -220,7 +222,7 @@ def conversion(row: Row, partner: int | None = None) -> Conversion:
         status=decided["status"],
         reason=decided["reason"],
         credits=[Credit(**credit) for credit in decided["credits"]],
-        fraud=Fraud(**decided["fraud"]),
+        fraud=_fraud(decided["fraud"], is_whole=partner is None),
         actions=[Action(**action) for action in decided["actions"]],
         pixels=_pixels(decided["conversion_id"], row["pixels_fired"]),
         warnings=_warnings(body),
@@ -241,6 +243,12 @@ def conversion(row: Row, partner: int | None = None) -> Conversion:
         reports=[_report(report) for report in row.get("reports", ())],
         late_evidence=[_late_evidence(each) for each in row.get("late_evidence", ())],
     )
+
+
+def _fraud(told: dict[str, Any], *, is_whole: bool) -> Fraud:
+    if is_whole:
+        return Fraud(**told)
+    return Fraud(score=None, verdict=told["verdict"], codes=[])
 
 
 def _own(row: Row, partner: int) -> Row:

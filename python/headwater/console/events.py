@@ -11,7 +11,7 @@ from headwater.console import event_views, explain_views, fields, paging
 from headwater.console.answers import Answer
 from headwater.console.context import Console, Request, not_found
 from headwater.console.event_shapes import ClicksQuery, ConversionsQuery
-from headwater.console.own_links import Reach, bound, reach_of
+from headwater.console.own_links import Reach, bound, brand_of, reach_of
 from headwater.console.views import Page
 from headwater.ledger import erasing, firing_queries, queries, revisions
 from headwater.ledger.engine import Ledger
@@ -90,7 +90,10 @@ async def _views(console: Console, rows: list[Row], reach: Reach) -> list[event_
 
 
 async def explain_conversion(console: Console, request: Request) -> Answer:
+    brand = brand_of(request)
     row = await settled_conversion(console, request)
+    if brand not in (None, row["brand"]):
+        raise not_found()
     told = explain_views.explained(row)
     erased = await console.run(
         erasing.erased_of,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -235,11 +236,12 @@ async def export_actions(console: Console, request: Request) -> Answer:
         is_last = len(rows) < count
         return rows, None if is_last else (rows[-1]["tracked_ms"], rows[-1]["action_id"])
 
-    return export.answer(_ACTION, _pages(console, read, _action), query.format, "actions")
+    told = partial(_action, for_partner=asked.is_partner)
+    return export.answer(_ACTION, _pages(console, read, told), query.format, "actions")
 
 
-def _action(row: Row) -> Iterator[dict[str, Any]]:
-    told = msgspec.structs.asdict(action_views.action(row))
+def _action(row: Row, *, for_partner: bool) -> Iterator[dict[str, Any]]:
+    told = msgspec.structs.asdict(action_views.action(row, for_partner=for_partner))
     rate = told.pop("rate")
     # As numbers: below zero, a text would be taken for a formula.
     amounts = {name: Decimal(told[name]) for name in _ACTION_AMOUNTS}

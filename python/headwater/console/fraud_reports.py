@@ -14,6 +14,7 @@ from headwater.console.bodies import refused
 from headwater.console.context import Console, Request, not_found
 from headwater.console.event_shapes import ClickReportQuery, FraudReportQuery
 from headwater.console.fields import parse_reference
+from headwater.console.own_links import brand_of
 from headwater.console.reports import period_ms
 from headwater.console.views import View
 from headwater.errors import FieldFault
@@ -96,7 +97,7 @@ class FraudReport(View):
 async def report_clicks(console: Console, request: Request) -> Answer:
     query: ClickReportQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, _DAYS)
-    program = await program_row(console, query.program_id)
+    program = await own_program_row(console, request, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.REPORT_ROWS_MAX)
     if query.group == "partner":
@@ -189,7 +190,7 @@ class _Tally:
 async def report_fraud(console: Console, request: Request) -> Answer:
     query: FraudReportQuery = request.query
     since_ms, until_ms = period_ms(query.since, query.until, 1)
-    program = await program_row(console, query.program_id)
+    program = await own_program_row(console, request, query.program_id)
     span = Span(program["id"], since_ms, until_ms)
     await _require_bearable(console, span, limits.FRAUD_REPORT_ROWS_MAX)
     tallies = await console.run(_tallies, console.ledger, span, program["fraud"])
@@ -249,11 +250,14 @@ def _signal(code: str, tally: _Tally) -> SignalReport:
 # ---- What both need ------------------------------------------------------------------------
 
 
-async def program_row(console: Console, text: str) -> dict[str, Any]:
-    """The program a query names. Raises RequestRefused `not_found`."""
+async def own_program_row(console: Console, request: Request, text: str) -> dict[str, Any]:
+    """The program a query names. Raises RequestRefused: `not_found`, also for another brand's;
+    `forbidden` for a partner's key.
+    """
+    brand = brand_of(request)
     reference = parse_reference("prg", text)
     row = await console.run(queries.object_row, console.ledger, programs, reference)
-    if row is None:
+    if row is None or brand not in (None, row["brand_id"]):
         raise not_found()
     return row
 

@@ -64,7 +64,7 @@ async def own_partner(console: Console, request: Request) -> tuple[int, int | No
     """The number of the partner in the path, and the brand the caller's key is bound to.
 
     Raises RequestRefused: `forbidden` when the key is another partner's, whether or not there is
-    the partner that is named; `not_found` to an admin.
+    the partner that is named; `not_found` to others, also for a partner of other brands alone.
     """
     row = await console.run(
         queries.object_row, console.ledger, partners, request.reference("id", "prt")
@@ -74,6 +74,10 @@ async def own_partner(console: Console, request: Request) -> tuple[int, int | No
         if row is None or row["id"] != reach.partner:
             raise RequestRefused("forbidden")
         return row["id"], reach.brand
-    if row is None:
+    if row is None or not await _is_reached(console, reach.brand, row["id"]):
         raise not_found()
-    return row["id"], None
+    return row["id"], reach.brand
+
+
+async def _is_reached(console: Console, brand: int | None, partner: int) -> bool:
+    return brand is None or await console.run(queries.is_partner_of, console.ledger, brand, partner)

@@ -166,3 +166,7 @@ async def _require_open(console: Console, firing: Row) -> None:
     endpoint = await console.run(firing_queries.endpoints, console.ledger, [number])
     if number in endpoint and endpoint[number]["disabled_ms"] is not None:
         raise RequestRefused("conflict", "its pixel is disabled: enable it first")
+    if not await console.run(
+        firing_queries.is_in_program, console.ledger, firing["program"], firing["partner"]
+    ):
+        raise RequestRefused("conflict", "its partner is not in the program any more")

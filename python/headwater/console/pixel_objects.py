@@ -15,7 +15,8 @@ from headwater.console.answers import Answer
 from headwater.console.bodies import refused
 from headwater.console.catalog import written
 from headwater.console.context import Console, Request, not_found, origin
-from headwater.console.own_links import own_partner
+from headwater.console.keys import is_admin
+from headwater.console.own_links import own_partner, reach_of
 from headwater.console.pixel_shapes import ANY, PixelIn, PixelPatch
 from headwater.console.views import Page
 from headwater.ledger import firing_queries, firings, partner_pixels, queries
@@ -113,12 +114,19 @@ async def list_pixels(console: Console, request: Request) -> Answer:
         count=query.limit + 1,
     )
     page: Page[Row] = paging.page(query, rows, lambda row: row, paging.by_number)
-    return Answer(Page(items=await _views(console, page.items), next_cursor=page.next_cursor))
+    items = [_shown(request, view) for view in await _views(console, page.items)]
+    return Answer(Page(items=items, next_cursor=page.next_cursor))
 
 
 async def read_pixel(console: Console, request: Request) -> Answer:
     (view,) = await _views(console, [await _own_pixel(console, request)])
-    return Answer(view)
+    return Answer(_shown(request, view))
+
+
+def _shown(request: Request, view: pixel_views.Pixel) -> pixel_views.Pixel:
+    """As the caller is told of a pixel: the secrets in its URLs are the partner's."""
+    is_own = is_admin(request.key or {"scopes": ()}) or reach_of(request).partner is not None
+    return view if is_own else pixel_views.without_secrets(view)
 
 
 async def _own_pixel(console: Console, request: Request) -> Row:

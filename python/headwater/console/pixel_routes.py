@@ -31,7 +31,7 @@ _OBJECTS: Final = (
         {200: Page[pixel_views.Pixel]},
         query=fields.PageQuery,
         refusals=(404, 409),
-        for_partners=True,
+        scopes=LOOKS,
     ),
     Route(
         "POST",
@@ -49,7 +49,7 @@ _OBJECTS: Final = (
         "Read a pixel",
         {200: pixel_views.Pixel},
         refusals=(404, 409),
-        for_partners=True,
+        scopes=LOOKS,
     ),
     Route(
         "PATCH",

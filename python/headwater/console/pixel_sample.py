@@ -12,6 +12,7 @@ from headwater.model.pixels import ANY_UPSELL, UPSELL, Earned, Told, firing_id
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
+    Client,
     ConversionBody,
     Item,
     Money,
@@ -35,6 +36,10 @@ _SAID_OF_CLICK: Final = {
     "shared_id": "sample-shared",
     "external_click_id": "sample-external-click",
 }
+_USER_AGENT: Final = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
+    "(KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1"
+)
 _PRODUCT_ID: Final = "sample-product"
 _SAID_OF_ORDER: Final = {"product_id": _PRODUCT_ID} | {
     f"adv{number}": f"sample-adv{number}" for number in range(1, 11)
@@ -98,5 +103,6 @@ def _told(earned: Earned) -> Told:
         NO_CLIENT,
         None,
     )
-    click = ClickBody(earned.program, earned.partner, 0, 0, (), dict(_SAID_OF_CLICK), NO_CLIENT)
+    said, client = dict(_SAID_OF_CLICK), Client(None, _USER_AGENT, None)
+    click = ClickBody(earned.program, earned.partner, 0, 0, (), said, client)
     return Told(_AT_MS, int(Source.S2S), False, True, conversion, click, _AT_MS - 60_000)

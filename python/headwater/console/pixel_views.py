@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from headwater import clock, ids
@@ -26,10 +27,13 @@ Row = Mapping[str, Any]
 
 class PixelDelivery(View):
     """How a postback does. `state`: `idle` before its first attempt, `working`, `failing` since
-    its last success, or `disabled`: nothing is sent, for `disabled_code`. Counts are attempts.
+    its last success (`failing_since`: when that began), or `disabled`: nothing is sent any more
+    since `disabled_at`, for `disabled_code`. Counts are attempts.
     """
 
     state: str
+    failing_since: str | None
+    disabled_at: str | None
     disabled_code: str | None
     delivered: int
     failed: int
@@ -190,8 +194,16 @@ def pixel(
     )
 
 
+def without_secrets(view: Pixel) -> Pixel:
+    """A pixel with what its URLs name like secrets masked."""
+    test_url = None if view.test_url is None else masked(view.test_url)
+    return msgspec.structs.replace(view, template=masked(view.template), test_url=test_url)
+
+
 _IDLE: Final = PixelDelivery(
     state="idle",
+    failing_since=None,
+    disabled_at=None,
     disabled_code=None,
     delivered=0,
     failed=0,
@@ -210,6 +222,8 @@ def _delivery(endpoint: Row | None) -> PixelDelivery:
     made = delivered + failed
     return PixelDelivery(
         state="disabled" if is_disabled else state,
+        failing_since=_time(endpoint["failing_since_ms"]),
+        disabled_at=_time(endpoint["disabled_ms"]),
         disabled_code=endpoint["disabled_code"],
         delivered=delivered,
         failed=failed,

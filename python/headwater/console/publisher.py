@@ -5,7 +5,7 @@ revisions; edges hear of a change only when its append was answered, so no click
 link; then the rows are marked. Killed between any two steps, the next publisher begins with the
 rows that are not marked: the engine passes over a revision of an object that is not newer than the
 one it has, and an erasure it has seen, and the configuration's log takes no revision twice, so the
-change arrives once.
+change arrives once. A row that is no record, which no route writes, is set aside.
 """
 
 from __future__ import annotations
@@ -136,25 +136,30 @@ class Publisher:
         faults.reach("publish.begun")
         await _append(client, self._frames)
         faults.reach("publish.appended")
-        await publish_config(
-            client,
-            [
-                (row.revision, row.object, row.number, row.value)
-                for row in self._rows
-                if row.for_edges
-            ],
-        )
+        sound = [row for row in self._rows if row.is_sound]
+        told = [(row.revision, row.object, row.number, row.value) for row in sound if row.for_edges]
+        await publish_config(client, told)
         faults.reach("publish.told")
-        revisions = [row.revision for row in self._rows]
-        await asyncio.to_thread(outbox.mark_appended, self._ledger, revisions)
+        await self._set_aside([row for row in self._rows if not row.is_sound])
+        await asyncio.to_thread(outbox.mark_appended, self._ledger, [row.revision for row in sound])
+        newest = self._rows[-1].revision
         self._frames, self._rows = [], []
-        await self._reached(revisions[-1])
+        await self._reached(newest)
+
+    async def _set_aside(self, rows: Sequence[Announcement]) -> None:
+        """Pass over what cannot go on the log: it would stop all that comes behind it."""
+        for row in rows:
+            where = {"revision": row.revision, "object": row.object, "number": row.number}
+            log.error("configuration_set_aside", extra={"fields": where})
+        await asyncio.to_thread(outbox.set_aside, self._ledger, [row.revision for row in rows])
 
     def _frames_of(self, rows: Sequence[Announcement]) -> list[tuple[int, bytes]]:
         """Frames of a bounded size, by partition, each partition's in the order of revisions."""
         frames: list[tuple[int, bytes]] = []
         gathered: dict[int, list[bytes]] = {}
         for row in rows:
+            if not row.is_sound:
+                continue
             records = gathered.setdefault(row.partition, [])
             size = sum(map(len, records)) + len(row.control)
             if len(records) >= limits.FRAME_RECORDS_MAX or size > limits.FRAME_BYTES_MAX:

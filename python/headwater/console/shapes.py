@@ -195,7 +195,7 @@ _PROGRAM_PARTS: Final[Mapping[str, type[Body]]] = {
 
 
 class ProgramIn(Body):
-    rules: ClassVar[Mapping[str, Rule]] = _PROGRAM_RULES
+    rules: ClassVar[Mapping[str, Rule]] = {**_PROGRAM_RULES, "code": Rule(checks.no_id)}
     parts: ClassVar[Mapping[str, type[Body]]] = _PROGRAM_PARTS
 
     brand_id: Id
@@ -254,6 +254,8 @@ class ShopifySecretIn(Body):
 
 
 class EventTypeIn(Body):
+    rules: ClassVar[Mapping[str, Rule]] = {"code": Rule(checks.no_id)}
+
     code: ProgramCode
     kind: EventKind
     click_window_seconds: OwnWindow | None = None

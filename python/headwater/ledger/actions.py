@@ -16,6 +16,7 @@ from headwater.ledger.schema import (
     actions,
     book_entries,
     conversions,
+    enrolments,
     programs,
 )
 
@@ -172,16 +173,21 @@ def balances(
     program: int | None = None,
     partner: int | None = None,
 ) -> list[Balance]:
-    """Sums of the double-entry book by partner, program, currency and account, in that order."""
+    """Sums of the double-entry book by partner, program, currency and account, in that order.
+
+    Reads the entries of the brand, the program or the partner alone; of all of them every entry.
+    """
     columns = book_entries.c
     keys = (columns.partner, columns.program, columns.currency, columns.account)
-    statement = sa.select(*keys, sa.func.sum(columns.amount_minor)).group_by(*keys).order_by(*keys)
+    statement = sa.select(*keys, sa.func.sum(columns.amount_minor)).group_by(*keys)
     if brand is not None:
         of_brand = sa.select(programs.c.id).where(programs.c.brand_id == brand)
         statement = statement.where(columns.program.in_(of_brand))
     if program is not None:
         statement = statement.where(columns.program == program)
     if partner is not None:
-        statement = statement.where(columns.partner == partner)
+        joined = sa.select(enrolments.c.program_id).where(enrolments.c.partner_id == partner)
+        statement = statement.where(columns.partner == partner, columns.program.in_(joined))
     with ledger.read() as connection:
-        return [Balance(*row[:4], int(row[4])) for row in connection.execute(statement)]
+        found = [Balance(*row[:4], int(row[4])) for row in connection.execute(statement)]
+    return sorted(found)

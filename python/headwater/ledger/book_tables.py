@@ -154,8 +154,8 @@ book_entries = Table(
     string("currency"),
     integer("amount_minor"),
     binary("cause"),
-    # Holds all that a balance is summed from.
-    Index("ix_book_entries_balance", "partner", "program", "currency", "account", "amount_minor"),
+    # Holds all that a balance is summed from; programs first, for those are what keys reach.
+    Index("ix_book_entries_balance", "program", "partner", "currency", "account", "amount_minor"),
     sqlite_with_rowid=False,
 )
 decisions_log = Table(

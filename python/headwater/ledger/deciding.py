@@ -74,7 +74,7 @@ def request_decisions(
     the same `key` before are given back instead; RequestRefused `idempotency_conflict` when that
     was another request.
     """
-    if not decisions:
+    if not decisions and key is None:
         return []
     if any(len(body.subject) != len(NO_SUBJECT) for _brand, body in decisions):
         raise ValueError("a decision's subject is 16 bytes")
@@ -84,7 +84,7 @@ def request_decisions(
     with ledger.write() as connection:
         if key is not None:
             before = _requested_before(connection, key, now_ms)
-            if before:
+            if before or not decisions:
                 return before
         first = take_revisions(connection, len(records))
         if key is not None:

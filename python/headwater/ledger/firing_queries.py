@@ -18,6 +18,7 @@ from headwater.ledger.schema import (
     event_types,
     firing_attempts,
     firings,
+    partners,
     pixel_decisions,
     pixel_endpoints,
     pixels,
@@ -129,6 +130,13 @@ def standing(ledger: Ledger, program: int, partner: int) -> str | None:
             )
         )
         return found
+
+
+def is_in_program(ledger: Ledger, program: int, partner: int) -> bool:
+    """Whether a partner, and its enrolment in a program, are active."""
+    with ledger.read() as connection:
+        status = connection.scalar(sa.select(partners.c.status).where(partners.c.id == partner))
+    return status == ACTIVE == standing(ledger, program, partner)
 
 
 def event_kind(ledger: Ledger, event_type: int) -> str | None:

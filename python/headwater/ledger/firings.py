@@ -15,7 +15,14 @@ import sqlalchemy as sa
 from headwater import ids, limits
 from headwater.ledger import audit
 from headwater.ledger.engine import Ledger
-from headwater.ledger.schema import firing_attempts, firings, pixel_endpoints, pixels
+from headwater.ledger.schema import (
+    enrolments,
+    firing_attempts,
+    firings,
+    partners,
+    pixel_endpoints,
+    pixels,
+)
 
 WAITING, DELIVERED, DEAD, CLIENT = "waiting", "delivered", "dead", "client"
 _ACTIVE: Final = "active"
@@ -141,33 +148,48 @@ def exchange(
     wanted: Mapping[int, int],
     off: Iterable[int] = (),
 ) -> Exchange:
-    """Record results, give up what waits for pixels that are `off`, and claim up to so many
-    firings of each pixel of `wanted`. One transaction of a few statements: the matcher waits for
-    it to end.
+    """Record results, give up what waits for pixels that are `off` or for a partner that has left
+    the program, and claim up to so many firings of each pixel of `wanted`. One transaction of a
+    few statements: the matcher waits for it to end.
     """
-    found = _claimable(ledger, now_ms, wanted)
+    found, left = _claimable(ledger, now_ms, wanted)
     with ledger.write() as connection:
         disabled = _record(connection, results)
         for pixel in off:
             _give_up(connection, pixel, now_ms)
+        _give_up_left(connection, left, now_ms)
         taken = _claim(connection, now_ms, list(found))
     return Exchange([found[event_id] for event_id in found if event_id in taken], disabled)
 
 
-def _claimable(ledger: Ledger, now_ms: int, wanted: Mapping[int, int]) -> dict[bytes, Claimed]:
-    """What may be claimed, by event id, if nobody else does."""
-    column = firings.c
+def _claimable(
+    ledger: Ledger, now_ms: int, wanted: Mapping[int, int]
+) -> tuple[dict[bytes, Claimed], list[bytes]]:
+    """What may be claimed, by event id, if nobody else does; and what is of a partner that is not
+    in the program any more.
+    """
+    column, is_in = firings.c, _is_in_program()
     found: dict[bytes, Claimed] = {}
+    left: list[bytes] = []
     with ledger.read() as connection:
         for pixel, room in wanted.items():
             rows = connection.execute(
-                sa.select(firings, pixels.c.signing_salts)
+                sa.select(firings, pixels.c.signing_salts, is_in.label("is_in"))
                 .outerjoin(pixels, pixels.c.id == column.pixel)
+                .outerjoin(partners, partners.c.id == column.partner)
+                .outerjoin(
+                    enrolments,
+                    (enrolments.c.program_id == column.program)
+                    & (enrolments.c.partner_id == column.partner),
+                )
                 .where(column.state == WAITING, column.pixel == pixel, column.due_ms <= now_ms)
                 .order_by(column.due_ms)
                 .limit(room)
             )
             for row in rows:
+                if not row.is_in:
+                    left.append(row.event_id)
+                    continue
                 found[row.event_id] = Claimed(
                     row.event_id,
                     row.pixel,
@@ -178,7 +200,14 @@ def _claimable(ledger: Ledger, now_ms: int, wanted: Mapping[int, int]) -> dict[b
                     row.at_ms,
                     tuple(row.signing_salts or ()),
                 )
-    return found
+    return found, left
+
+
+def _is_in_program() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        sa.func.coalesce(enrolments.c.status, _ACTIVE) == _ACTIVE,
+        sa.func.coalesce(partners.c.status, _ACTIVE) == _ACTIVE,
+    )
 
 
 def _claim(connection: sa.Connection, now_ms: int, event_ids: Sequence[bytes]) -> set[bytes]:
@@ -209,6 +238,17 @@ def _give_up(connection: sa.Connection, pixel: int, now_ms: int) -> None:
         .where(column.event_id.in_(due))
         .values(state=DEAD, code="endpoint_disabled")
     )
+
+
+def _give_up_left(connection: sa.Connection, event_ids: Sequence[bytes], now_ms: int) -> None:
+    """What waits for a partner that left is dead without an attempt."""
+    if event_ids:
+        column = firings.c
+        connection.execute(
+            sa.update(firings)
+            .where(column.event_id.in_(event_ids), column.state == WAITING, column.due_ms <= now_ms)
+            .values(state=DEAD, code="partner_inactive")
+        )
 
 
 # ---- What came of it -------------------------------------------------------------------------
@@ -295,6 +335,7 @@ def _note_endpoints(connection: sa.Connection, results: Sequence[Result]) -> lis
         code = states[pixel]["disabled_code"]
         if code is not None and state["disabled_ms"] is None:
             disabled.append(Disabled(pixel, code))
+            audit.note(connection, [_audited(pixel, "disable", None, code)])
     fresh = [state for pixel, state in states.items() if pixel not in known]
     if fresh:
         connection.execute(sa.insert(pixel_endpoints), fresh)
@@ -388,9 +429,13 @@ def enable(ledger: Ledger, pixel: int) -> bool:
                 disabled_code=None,
             )
         )
-        change = {"member": "disabled", "before": code, "after": None}
-        audit.note(connection, [("pixel", ids.object_text("pxl", pixel), "enable", [change])])
+        audit.note(connection, [_audited(pixel, "enable", code, None)])
         return True
+
+
+def _audited(pixel: int, verb: str, before: str | None, after: str | None) -> audit.Noted:
+    change = {"member": "disabled", "before": before, "after": after}
+    return "pixel", ids.object_text("pxl", pixel), verb, [change]
 
 
 def disabled_pixels(ledger: Ledger) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from one counter row that the transaction locks first, so none is committed befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,8 @@ class Announcement:
     control: bytes
     value: dict[str, Any] | None
     for_edges: bool
+    is_sound: bool = True
+    """False: it is no record of the log, whoever wrote it; only hands at the table can."""
 
 
 def take_revisions(connection: sa.Connection, count: int = 1) -> int:
@@ -225,6 +227,18 @@ def mark_appended(ledger: Ledger, revisions: Iterable[int]) -> None:
             )
 
 
+def set_aside(ledger: Ledger, revisions: Iterable[int]) -> None:
+    """Pass over rows that are no records: neither the log nor the edges will hear of them."""
+    wanted = list(revisions)
+    if wanted:
+        with ledger.write() as connection:
+            connection.execute(
+                sa.update(config_outbox)
+                .where(config_outbox.c.revision.in_(wanted))
+                .values(appended=True, for_edges=False)
+            )
+
+
 def not_committed(
     ledger: Ledger, after: int = 0, count: int = limits.TRANSACTION_ROWS_MAX
 ) -> list[Announcement]:
@@ -245,14 +259,20 @@ def not_committed(
 
 
 def _announcement(row: sa.Row[Any]) -> Announcement:
+    value, is_sound = None, is_well_formed(row.control)
+    try:
+        value = _unpacked(row.value)
+    except ValueError:
+        is_sound = False
     return Announcement(
         revision=row.revision,
         partition=row.partition,
         object=row.object,
         number=row.number,
         control=row.control,
-        value=_unpacked(row.value),
+        value=value,
         for_edges=row.for_edges,
+        is_sound=is_sound,
     )
 
 
@@ -286,6 +306,21 @@ def published_objects(
 
 def _unpacked(value: bytes | None) -> dict[str, Any] | None:
     return None if value is None else msgpack.unpackb(value)
+
+
+def objects_of(ledger: Ledger, brand: int, kinds: Collection[str]) -> list[tuple[str, int]]:
+    """Kind and number of a brand's objects of some kinds that were ever committed, the oldest
+    first.
+    """
+    columns = config_outbox.c
+    statement = (
+        sa.select(columns.object, columns.number)
+        .where(columns.brand == brand, columns.object.in_(kinds), columns.committed)
+        .group_by(columns.object, columns.number)
+        .order_by(sa.func.min(columns.revision))
+    )
+    with ledger.read() as connection:
+        return [(row[0], row[1]) for row in connection.execute(statement)]
 
 
 def control_before(ledger: Ledger, kind: str, number: int, revision: int | None) -> bytes | None:

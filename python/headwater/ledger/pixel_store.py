@@ -22,9 +22,8 @@ from headwater.ledger.schema import (
     waiting_lead_identifiers,
     waiting_leads,
 )
-from headwater.model.pixels import POSTBACK, Firing, Lead, Pixel, PixelDecision
+from headwater.model.pixels import NEVER_MS, POSTBACK, Firing, Lead, Pixel, PixelDecision
 
-_HELD = "held"
 # Identifiers of one statement: SQLite takes a thousand alternatives at most.
 _PAIRS_AT_ONCE = 100
 
@@ -94,21 +93,12 @@ class PixelStore:
     def put_decision(self, decision: PixelDecision) -> None:
         self._decisions[decision.action_id, decision.pixel] = decision
 
-    def held(self, action_id: bytes) -> Sequence[PixelDecision]:
-        return self._decided(pixel_decisions.c.action_id == action_id)
-
-    def held_of_partner(self, program: int, partner: int) -> Sequence[PixelDecision]:
-        column = pixel_decisions.c
-        return self._decided(column.program == program, column.partner == partner)
-
-    def _decided(self, *condition: sa.ColumnElement[bool]) -> list[PixelDecision]:
+    def decisions_of(self, action_id: bytes) -> Sequence[PixelDecision]:
         self.flush()
-        # As the partial index is declared: a parameter would not be known to match it.
-        is_held = pixel_decisions.c.code == sa.literal_column(f"'{_HELD}'")
         rows = self._connection.execute(
             sa.select(pixel_decisions)
-            .where(is_held, *condition)
-            .order_by(*pixel_decisions.primary_key.columns)
+            .where(pixel_decisions.c.action_id == action_id)
+            .order_by(pixel_decisions.c.pixel)
         )
         return [PixelDecision(*row) for row in rows]
 
@@ -161,6 +151,14 @@ class PixelStore:
             self._connection.execute(sa.delete(table).where(table.c.event_id == event_id))
         self._is_next_known = False
 
+    def park_lead(self, event_id: bytes) -> None:
+        self._connection.execute(
+            sa.update(waiting_leads)
+            .where(waiting_leads.c.event_id == event_id)
+            .values(due_ms=NEVER_MS)
+        )
+        self._is_next_known = False
+
     def _first_due_ms(self) -> int | None:
         """When the first lead is due; None: none waits."""
         if not self._is_next_known:
@@ -183,14 +181,6 @@ class PixelStore:
 
     def leads_of_action(self, action_id: bytes) -> Sequence[Lead]:
         return self._leads(waiting_leads.c.action_id == action_id)
-
-    def leads_of_partner(self, program: int, partner: int) -> Sequence[Lead]:
-        column = waiting_leads.c
-        return self._leads(column.program == program, column.partner == partner)
-
-    def leads_of_pixel(self, pixel: int) -> Sequence[Lead]:
-        column = waiting_leads.c
-        return self._leads(column.partition == self._partition, column.pixel == pixel)
 
     def leads_of_visitor(
         self,

@@ -187,13 +187,6 @@ pixel_decisions = Table(
     integer("at_ms"),
     string("code"),
     Index("ix_pixel_decisions_conversion", "conversion_id"),
-    Index(
-        "ix_pixel_decisions_held",
-        "program",
-        "partner",
-        sqlite_where=text("code = 'held'"),
-        postgresql_where=text("code = 'held'"),
-    ),
     sqlite_with_rowid=False,
 )
 """Which pixels were fired for an action, and why others were not."""

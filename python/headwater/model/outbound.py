@@ -110,6 +110,9 @@ def target_of(url: str, rules: Rules) -> Target | None:
     path = match["target"] or "/"
     if path.startswith("?"):
         path = f"/{path}"
+    if path.find("?") == len(path) - 1:
+        # No client sends a question mark that nothing follows.
+        path = path[:-1]
     literal = _literal(host)
     if literal is not None:
         return Target(scheme, str(literal), port, path, True)

@@ -24,6 +24,8 @@ UPSELL: Final = "upsell:"
 ANY_UPSELL: Final = "upsell:*"
 ANY_PROGRAM: Final = 0
 
+NEVER_MS: Final = 2**62
+
 NOT_FOR_SALES: Final = "do_not_fire_for_sales"
 ALL_PARTIALS: Final = "fire_for_all_partials"
 RULES: Final = (NOT_FOR_SALES, ALL_PARTIALS)
@@ -39,7 +41,7 @@ DECISION_CODES: Final = {
     "consent_denied": "The visitor denied consent: no pixel is given to the browser.",
     "over_cap": "A cap of the terms is reached, so the action is not paid.",
     "url_too_long": "With its values filled in, the URL is longer than servers take.",
-    "reversed": "The action was reversed before the pixel's time.",
+    "reversed": "The action was reversed before the pixel's time; it fires if the action is back.",
     "no_pixel": "The partner has no pixel for this program, commission and slot.",
     "less_specific": "Another pixel of the partner is more specific for the same slot.",
     "pixel_inactive": "The pixel was paused or deleted before its time.",
@@ -64,6 +66,7 @@ DELIVERY_CODES: Final = {
     "exhausted": "Every attempt of the schedule failed.",
     "too_old": "The firing waited longer than firings are kept for.",
     "endpoint_disabled": "The pixel is disabled: it answered 410, or failed for days.",
+    "partner_inactive": "The partner was taken out of the program before it was sent.",
 }
 """What came of an attempt to deliver, and why a firing is given up."""
 
@@ -151,6 +154,7 @@ class Lead(NamedTuple):
 
     firing: Firing
     due_ms: int
+    """`NEVER_MS`: nobody knows yet whether it is paid, and no time fires it."""
     order_id: str | None
     identifiers: tuple[tuple[int, bytes], ...]
 

@@ -19,7 +19,7 @@ from headwater.console import bot_list
 from headwater.edge import list_files
 from headwater.errors import HeadwaterError
 from headwater.journal import redis_server
-from headwater.ledger import firings, matching
+from headwater.ledger import firings, matching, outbox
 from headwater.ledger.engine import open_ledger
 
 # An edge holds two descriptors a connection at worst, and a few dozen of its own.
@@ -113,11 +113,15 @@ def _ledger(settings: Config) -> Iterator[Finding]:
     try:
         ledger = open_ledger(settings.effective_ledger_url)
         rows = matching.partition_rows(ledger)
+        aside = [row for row in outbox.not_committed(ledger) if not row.is_sound]
         ledger.close()
     except HeadwaterError as error:
         yield Finding("ledger", False, str(error), "see the error; restore from a backup")
         return
     yield Finding("ledger", True, f"schema current, {len(rows)} partitions")
+    for change in aside:
+        seen = f"{change.object} {change.number} cannot be read, and is not in force"
+        yield Finding(f"change {change.revision}", False, seen, "make the change again by the API")
     now_ms = clock.now_ms()
     for row in rows:
         owned = row.lease_until_ms > now_ms

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from headwater import clock, limits
+from headwater.book.settings import OBJECTS
 from headwater.config import Config
 from headwater.errors import ConfigError, HeadwaterError, ReplayMismatch
 from headwater.ledger import matching, outbox, queries, values
@@ -41,7 +42,7 @@ from headwater.ops.simulate_replay import (
     Overlay,
     Reasoned,
     Replay,
-    controls_frame,
+    controls_frames,
     first_revisions,
     prepared,
     replay_both,
@@ -310,8 +311,9 @@ def _entries(
     told = [*left_out, *([plan.trial.record(plan.brand["id"])] if plan.trial else [])]
     if told and manifest:
         first_ms = manifest[0].first[0]
-        ahead = (first_ms - 1, 0, controls_frame(row.partition, told))
-        return itertools.chain([(ahead, None)], entries)
+        frames = controls_frames(row.partition, told)
+        ahead = [((first_ms - 1, at, frame), None) for at, frame in enumerate(frames)]
+        return itertools.chain(ahead, entries)
     return entries
 
 
@@ -344,12 +346,25 @@ def _require_position(replay: Replay, row: PartitionRow) -> None:
 
 
 def _left_out(ledger: Ledger, data: Path, plan: Plan, row: PartitionRow) -> list[bytes]:
-    """Control records in force where the archive begins, of the objects the rules change."""
+    """Control records in force where the archive begins: where it begins late, those of the
+    objects the rules change, and of all that the book goes by.
+    """
+    found = _before(ledger, data, row, plan.changes)
+    if not found:
+        return found
+    of_book = outbox.objects_of(ledger, plan.brand["id"], OBJECTS)
+    return _before(ledger, data, row, dict.fromkeys([*plan.changes, *of_book]))
+
+
+def _before(
+    ledger: Ledger, data: Path, row: PartitionRow, names: Collection[ObjectName]
+) -> list[bytes]:
+    """The last control records of some objects that the archive no longer holds."""
     entries = archived(ledger, data, row.partition, (0, 0), row.position)
-    kept = first_revisions(entries, plan.changes)
+    kept = first_revisions(entries, names)
     found = [
         outbox.control_before(ledger, kind, number, kept.get((kind, number)))
-        for kind, number in plan.changes
+        for kind, number in names
     ]
     return [control for control in found if control is not None]
 

@@ -159,11 +159,20 @@ class OneBrand:
             return frame
 
 
-def controls_frame(partition: int, records: list[bytes]) -> bytes:
-    """A frame of control records that the archive no longer holds."""
+def controls_frames(partition: int, records: list[bytes]) -> Iterator[bytes]:
+    """Frames of control records that the archive no longer holds."""
     # The largest name: no process draws it.
     producer = (1 << 64) - 1
-    return _core.encode_frame(partition, producer, 1, records)
+    gathered: list[bytes] = []
+    sequence = 1
+    for record in records:
+        size = sum(map(len, gathered)) + len(record)
+        if len(gathered) == limits.FRAME_RECORDS_MAX or size > limits.FRAME_BYTES_MAX:
+            yield _core.encode_frame(partition, producer, sequence, gathered)
+            sequence, gathered = sequence + len(gathered), []
+        gathered.append(record)
+    if gathered:
+        yield _core.encode_frame(partition, producer, sequence, gathered)
 
 
 def first_revisions(

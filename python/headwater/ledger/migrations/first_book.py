@@ -186,7 +186,7 @@ def action_tables() -> None:
     op.create_index(
         "ix_book_entries_balance",
         "book_entries",
-        ["partner", "program", "currency", "account", "amount_minor"],
+        ["program", "partner", "currency", "account", "amount_minor"],
         unique=False,
     )
 

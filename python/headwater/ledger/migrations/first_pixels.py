@@ -185,11 +185,3 @@ def decisions() -> None:
     op.create_index(
         "ix_pixel_decisions_conversion", "pixel_decisions", ["conversion_id"], unique=False
     )
-    op.create_index(
-        "ix_pixel_decisions_held",
-        "pixel_decisions",
-        ["program", "partner"],
-        unique=False,
-        sqlite_where=sa.text("code = 'held'"),
-        postgresql_where=sa.text("code = 'held'"),
-    )
