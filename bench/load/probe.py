@@ -17,7 +17,8 @@ TIMEOUT_S = 30.0
 # What is said of a conversion until it is decided.
 PENDING = "pending"
 DECIDED_S = 300.0
-POLL_S = 0.05
+# Some forty orders wait at once in a burst, and asking for them is not to be the load.
+POLL_S = 0.25
 
 
 def pixel_waits_ms(system: System, number: int, pause_s: float) -> list[float]:

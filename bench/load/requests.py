@@ -1,7 +1,8 @@
 """The requests that every server is sent: clicks as browsers make them behind a proxy.
 
-Half of the visitors come again and bring their cookie. The proxy's word of an address is drawn anew
-for each request by the generator. Heads are about 600 bytes.
+Half of the visitors come again and bring their cookie. The proxy's word of an address and the id in
+the cookie are drawn anew for each request by the generator: the audience is large, and who clicks
+twice within seconds would be scored as what that mostly is. Heads are about 600 bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from headwater.ops.demo_traffic import BROWSERS
 Mode = Literal["keep-alive", "close"]
 
 ADDRESS = "10.100.100.100"
+COOKIE = b"hw_visitor="
 RETURNING = 0.5
 COOKIE_DAYS = 400
 _LANGUAGES = ("en-GB,en;q=0.9", "de-DE,de;q=0.9,en;q=0.8", "fr-FR,fr;q=0.9", "es-ES,es;q=0.8")
@@ -49,9 +51,11 @@ def heads(codes: Sequence[str], host: str, mode: Mode, number: int, seed: int) -
 
 
 def write(path: Path, requests: Iterator[bytes]) -> Path:
-    """The file that the generator reads: length, place of the address, bytes."""
+    """The file that the generator reads: length, places of address and visitor, bytes."""
     with path.open("wb") as file:
         for request in requests:
-            at = request.find(ADDRESS.encode())
-            file.write(struct.pack("<HH", len(request), max(at, 0)) + request)
+            at = max(request.find(ADDRESS.encode()), 0)
+            cookie = request.find(COOKIE)
+            visitor = cookie + len(COOKIE) if cookie >= 0 else 0
+            file.write(struct.pack("<HHH", len(request), at, visitor) + request)
     return path

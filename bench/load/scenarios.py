@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from bench.load import probe, processes
@@ -29,13 +30,16 @@ LOADED_SHARE: Final = 0.7
 OUTAGE_SHARE: Final = 0.3
 COMMITTED_S: Final = 300.0
 SHOP_EVERY_S: Final = 0.25
+_IDLE_PAUSE_S: Final = 0.005
+_LOADED_PAUSE_S: Final = 0.01
 # Less urgent than the generator, with which the matcher shares cores where there are two.
 MATCHER_NICE: Final = 10
 
 Told = dict[str, Any]
 
 
-def _checked(checked: Checked, system: System) -> Told:
+def checked_told(checked: Checked, system: System) -> Told:
+    """What became of answered clicks, by the names of the report."""
     return {
         "answered": checked.answered,
         "answered_and_not_in_the_ledger": checked.absent,
@@ -78,35 +82,77 @@ def _nice_matcher(stand: Stand, system: System) -> None:
 
 
 def throughput(stand: Stand, seconds: float) -> Told:
-    """A closed loop over all processes, until the last click is committed: CPU for each."""
+    """Closed loops over all processes, each until its last click is committed: CPU of each."""
     with stand.system() as (system, files):
         for pids in system.pids().values():
             for pid in pids:
                 processes.move(pid, stand.server_cores | stand.load_cores)
-        ids = stand.path("ids")
-        before, steps = processes.cpu_by_part(system.pids()), system.matcher_steps()
-        plan = Plan(system.config.port, files["keep-alive"], [Stage(0, seconds)], ids=ids)
-        driven = stand.generator.drive(plan)
-        committed = system.committed()
-        checked = system.check([ids], COMMITTED_S)
-        used = cpu_between(before, processes.cpu_by_part(system.pids()))
-        of_steps = cpu_between(steps, system.matcher_steps())
-        clicks = max(driven.answered, 1)
+        id_files: list[Path] = []
+        rounds, failed = [], 0
+        disk = _disk_bytes(system)
+        for seed in range(1, stand.size.rounds + 1):
+            id_files.append(stand.path("ids"))
+            stages = [Stage(0, seconds)]
+            plan = Plan(
+                system.config.port, files["keep-alive"], stages, ids=id_files[-1], seed=seed
+            )
+            told, driven = _throughput_round(stand, system, plan, id_files)
+            rounds.append(told)
+            failed += driven.failed
+        checked = system.check(id_files, COMMITTED_S)
         found = {
-            **_told(driven),
-            **_checked(checked, system),
-            "answered_per_s": round(driven.per_s),
-            "committed_per_s_meanwhile": round(committed / seconds),
-            "cpu_us_per_click": {name: value / clicks * 1e6 for name, value in used.items()},
-            "matcher_cpu_us_per_click": {
-                name: value / clicks * 1e6 for name, value in of_steps.items()
+            **checked_told(checked, system),
+            **{name: _medians([one[name] for one in rounds]) for name in rounds[0]},
+            "failed": failed,
+            "rounds": rounds,
+            "disk_bytes_per_click": {
+                name: (size - disk[name]) / max(checked.answered, 1)
+                for name, size in _disk_bytes(system).items()
             },
-            "generator_cpu_us_per_click": driven.cpu_s / clicks * 1e6,
-            "committed_per_cpu_second": round(clicks / sum(used.values())),
             "resident_bytes": system.resident_bytes(),
         }
-    stand.say(f"{found['committed_per_cpu_second']:,} clicks committed for a second of CPU")
+    stand.say(f"{found['committed_per_cpu_second']:,.0f} clicks committed for a second of CPU")
     return found
+
+
+def _disk_bytes(system: System) -> dict[str, int]:
+    """What stays of clicks: in the ledger, whose own log is soon folded in, and in the archive."""
+    data = system.config.data
+    parts = {"ledger": data.glob("ledger.sqlite"), "archive": (data / "archive").rglob("*")}
+    return {name: sum(path.stat().st_size for path in paths) for name, paths in parts.items()}
+
+
+def _throughput_round(
+    stand: Stand, system: System, plan: Plan, id_files: list[Path]
+) -> tuple[Told, Driven]:
+    before, steps = processes.cpu_by_part(system.pids()), system.matcher_steps()
+    had = system.committed()
+    driven = stand.generator.drive(plan)
+    meanwhile = system.committed() - had
+    waited_s = system.wait_committed(id_files, COMMITTED_S)
+    used = cpu_between(before, processes.cpu_by_part(system.pids()))
+    of_steps = cpu_between(steps, system.matcher_steps())
+    clicks = max(driven.answered, 1)
+    told = {
+        "answered_per_s": driven.per_s,
+        "committed_per_s_meanwhile": meanwhile / plan.seconds,
+        "sustained_per_s": driven.answered / (plan.seconds + waited_s),
+        "until_all_were_committed_s": round(waited_s, 2),
+        "cpu_us_per_click": {name: value / clicks * 1e6 for name, value in used.items()},
+        "matcher_cpu_us_per_click": {
+            name: value / clicks * 1e6 for name, value in of_steps.items()
+        },
+        "generator_cpu_us_per_click": driven.cpu_s / clicks * 1e6,
+        "committed_per_cpu_second": clicks / sum(used.values()),
+    }
+    return told, driven
+
+
+def _medians(values: list[Any]) -> Any:
+    """Of figures by round, and of tables of figures entry by entry."""
+    if isinstance(values[0], dict):
+        return {name: median(one[name] for one in values) for name in values[0]}
+    return median(values)
 
 
 def burst(stand: Stand) -> Told:
@@ -135,14 +181,18 @@ def burst(stand: Stand) -> Told:
             )
         )
         lag_s = system.metric("headwater_matcher_lag_seconds")
+        committed = system.committed()
         checked = system.check(id_files, COMMITTED_S)
         drained_s = clock.monotonic_s() - began_s - stages[0].seconds - size.burst_s
+        worked_off = system.committed() - committed
         conversions = shop.finish()
         found = {
             **_told(driven),
-            **_checked(checked, system),
+            **checked_told(checked, system),
             "edge_capacity_per_s": round(capacity),
             "burst_per_s": round(rate),
+            # Of nothing, where it kept up.
+            "matcher_per_s": round(worked_off / checked.waited_s) if checked.waited_s > 1 else None,
             "matcher_lag_at_the_end_of_the_load_s": lag_s,
             "drained_after_the_burst_s": round(drained_s, 2),
             "conversions": [asdict(conversion) for conversion in conversions],
@@ -181,7 +231,7 @@ def outage(stand: Stand) -> Told:
         checked = system.check(id_files, COMMITTED_S)
         found = {
             **_told(driven),
-            **_checked(checked, system),
+            **checked_told(checked, system),
             "rate_per_s": round(rate),
             "killed_at_s": size.outage_s,
             "started_at_s": size.outage_s * 2,
@@ -202,26 +252,52 @@ def _later(seconds: float, action: Any) -> Iterator[None]:
 
 
 def pixels(stand: Stand) -> Told:
-    """Time to a pixel's first byte: on an idle system, and beside a load."""
+    """Time to a pixel's first byte, by turns: on an idle system, and beside a load."""
     size = stand.size
+    rounds: list[Told] = []
     with stand.system() as (system, files):
-        first = stand.path("ids")
-        capacity = stand.capacity(system, files, first)
-        system.check([first, Path(f"{first}-first")], COMMITTED_S)
+        id_files = [stand.path("ids")]
+        capacity = stand.capacity(system, files, id_files[0])
+        id_files.append(Path(f"{id_files[0]}-first"))
+        system.wait_committed(id_files, COMMITTED_S)
         _nice_matcher(stand, system)
-        idle = probe.pixel_waits_ms(system, size.pixels, pause_s=0.005)
         rate = stand.allowed("keep-alive", capacity * LOADED_SHARE)
-        seconds = max(size.pixels * 0.02, 2.0)
-        plan = Plan(system.config.port, files["keep-alive"], [Stage(rate, seconds)])
-        loading = threading.Thread(target=stand.generator.drive, args=(plan,))
-        loading.start()
-        loaded = probe.pixel_waits_ms(system, size.pixels, pause_s=0.01)
-        loading.join()
-    found: Told = {
+        failed = 0
+        for _ in range(size.rounds):
+            idle = probe.pixel_waits_ms(system, size.pixels, _IDLE_PAUSE_S)
+            id_files.append(stand.path("ids"))
+            stages = [Stage(rate, size.pixels * _LOADED_PAUSE_S * 1.5 + 1.0)]
+            plan = Plan(system.config.port, files["keep-alive"], stages, ids=id_files[-1])
+            with driving(stand, plan) as driven:
+                loaded = probe.pixel_waits_ms(system, size.pixels, _LOADED_PAUSE_S)
+            failed += sum(one.failed for one in driven)
+            rounds.append({"idle": probe.percentiles(idle), "loaded": probe.percentiles(loaded)})
+            system.wait_committed(id_files, COMMITTED_S)
+        checked = system.check(id_files, COMMITTED_S)
+        found: Told = {**checked_told(checked, system), "failed": failed}
+    found |= {
         "rate_per_s": round(rate),
-        "idle": probe.percentiles(idle),
-        "loaded": probe.percentiles(loaded),
-        "waits_ms": {"idle": idle, "loaded": loaded},
+        "pixels": size.pixels,
+        "rounds": rounds,
+        **{state: _medians([one[state] for one in rounds]) for state in ("idle", "loaded")},
     }
     stand.say(f"pixels: p99 {found['idle']['p99_ms']} ms idle, {found['loaded']['p99_ms']} loaded")
     return found
+
+
+@contextmanager
+def driving(stand: Stand, plan: Plan) -> Iterator[list[Driven]]:
+    """A load beside the block, from half a second before it; what it came to is there after.
+
+    Raises RuntimeError for a load that ended in an error: nothing was measured beside it.
+    """
+    driven: list[Driven] = []
+    loading = threading.Thread(target=lambda: driven.append(stand.generator.drive(plan)))
+    loading.start()
+    clock.sleep(0.5)
+    try:
+        yield driven
+    finally:
+        loading.join()
+    if not driven:
+        raise RuntimeError("the load beside it ended in an error")

@@ -41,12 +41,32 @@ class Size(NamedTuple):
     calm_s: float
     outage_s: float
     pixels: int
+    profile_s: float
+    identifiers: int
+    scored: int
+    """Clicks."""
     minutes_max: float
     """What is not begun by then is left out, and said to be."""
 
 
-FULL = Size(10_000, 5, 3.0, 3.0, (2000, 10_000, 20_000, 40_000), (2000,), 15, 10, 4, 4, 400, 25)
-QUICK = Size(2000, 1, 1.0, 1.5, (2000, 8000), (1000,), 4, 3, 1.5, 2, 60, 3)
+FULL = Size(
+    10_000,
+    5,
+    3.0,
+    3.0,
+    (2000, 10_000, 20_000, 40_000),
+    (2000,),
+    6,
+    10,
+    4,
+    4,
+    300,
+    10,
+    1_000_000,
+    100_000,
+    25,
+)
+QUICK = Size(2000, 2, 0.7, 1.2, (4000,), (1000,), 2, 3, 1.5, 2, 60, 3, 50_000, 10_000, 3)
 
 
 @dataclass
@@ -60,6 +80,8 @@ class Stand:
     load_cores: set[int]
     notes: list[str] = field(default_factory=list)
     """What was left out, and why."""
+    unmeasured: list[str] = field(default_factory=list)
+    """Parts that ended in an error, and with which."""
     began_s: float = field(default_factory=clock.monotonic_s)
     _files: int = 0
 

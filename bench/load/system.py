@@ -27,6 +27,8 @@ from headwater.ops.supervisor import environment_of
 LINKS = 10_000
 _ID_BYTES = 30
 _STOP_S = 60.0
+# Fewer than there may be: a full batch takes a machine that is busy longer than the client waits.
+_BULK_LINKS = 100
 _METRIC = re.compile(r"^(\w+?)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -108,15 +110,25 @@ class System:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def check(self, id_files: Sequence[Path], wait_s: float) -> Checked:
-        """Wait until all answered clicks are committed, or too long; what is missing then."""
-        answered = sum(path.stat().st_size // _ID_BYTES for path in id_files)
+    def wait_committed(self, id_files: Sequence[Path], wait_s: float) -> float:
+        """Wait until there are as many clicks as were answered, or too long; how long it took."""
+        answered = answered_number(id_files)
         began_s = clock.monotonic_s()
         ledger = open_ledger(self.config.effective_ledger_url)
         try:
             while _clicks(ledger) < answered and clock.monotonic_s() < began_s + wait_s:
                 clock.sleep(0.1)
-            waited_s = clock.monotonic_s() - began_s
+        finally:
+            ledger.close()
+        return clock.monotonic_s() - began_s
+
+    def check(self, id_files: Sequence[Path], wait_s: float) -> Checked:
+        """Wait until all answered clicks are committed, or too long; what is missing then."""
+        answered = answered_number(id_files)
+        began_s = clock.monotonic_s()
+        waited_s = self.wait_committed(id_files, wait_s)
+        ledger = open_ledger(self.config.effective_ledger_url)
+        try:
             absent, doubled = _missing(ledger, id_files)
             # Clicks that were committed and never answered count as well: the rest may be late.
             while absent and clock.monotonic_s() < began_s + wait_s:
@@ -141,6 +153,11 @@ def _missing(ledger: Ledger, id_files: Sequence[Path]) -> tuple[int, int]:
         rows += 1
     absent = sum(click_id not in committed for click_id in answered_ids(id_files))
     return absent, rows - len(committed)
+
+
+def answered_number(id_files: Sequence[Path]) -> int:
+    """How many clicks the generator was answered."""
+    return sum(path.stat().st_size // _ID_BYTES for path in id_files)
 
 
 def answered_ids(id_files: Sequence[Path]) -> Iterator[bytes]:
@@ -170,10 +187,10 @@ def _more_links(config: Config, scene: Scene, number: int) -> list[str]:
     program = console.program(scene.program)
     partners = console.get("/v1/partners?limit=500")["items"]
     codes = []
-    for first in range(0, number, limits.BULK_LINKS_MAX):
+    for first in range(0, number, _BULK_LINKS):
         wanted = [
             {"program_id": program["id"], "partner_id": partners[at % len(partners)]["id"]}
-            for at in range(first, min(first + limits.BULK_LINKS_MAX, number))
+            for at in range(first, min(first + _BULK_LINKS, number))
         ]
         answers = console.post("/v1/links/bulk", {"links": wanted})
         codes += [answer["link"]["code"] for answer in answers]
@@ -195,7 +212,7 @@ def running(config: Config, log: Path, on: set[int], links: int = LINKS) -> Iter
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith("ready "):
-            raise SystemExit(f"the system did not start:\n{log.read_text('utf-8')[-4000:]}")
+            raise RuntimeError(f"the system did not start:\n{log.read_text('utf-8')[-4000:]}")
         scene = demo.prepare(config)
         codes = [*scene.codes, *_more_links(config, scene, links - len(scene.codes))]
         yield System(config, process, scene, codes)

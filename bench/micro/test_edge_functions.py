@@ -18,6 +18,7 @@ from headwater.config import Config
 from headwater.edge import cookies, redirect
 from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
+from headwater.edge.hot_links import HotLinks
 from headwater.edge.links import LinkTable
 from headwater.edge.memory import Memory
 from headwater.edge.network import Networks
@@ -128,6 +129,15 @@ def test_redirect_of_a_parsed_request(benchmark: Any, edge: Edge) -> None:
     answer = benchmark(lambda: answered(edge, *next(turn)))
     assert answer.status == 302
     assert "click_id=clk_" in answer.location
+
+
+def test_hot_lane_takes_a_click(benchmark: Any, edge: Edge) -> None:
+    """From the bytes of a request to its record and its answer."""
+    links = HotLinks(edge)
+    codes = [code(number) for number in range(1, LINKS + 1)]
+    turn = itertools.cycle(list(heads(codes, "127.0.0.1", "keep-alive", 1000, 1)))
+    assert benchmark(lambda: links.take(next(turn), "127.0.0.1")) is not None
+    links.close()
 
 
 def test_query(benchmark: Any) -> None:

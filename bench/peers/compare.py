@@ -194,17 +194,17 @@ class _Compare:
 
     def fixed_rates(self, peers: list[Peer]) -> None:
         size = self._stand.size
+        self._own_share(peers)
         steps: list[tuple[Mode, int]] = [("keep-alive", rate) for rate in size.rates]
         steps += [("close", rate) for rate in size.close_rates]
         needs_s = len(peers) * (size.fixed_s + WARM_UP_S + 0.5)
-        # Latencies are over thousands of requests each; two rounds show how steady they are.
-        for round_ in range(min(size.rounds, 2)):
+        # Latencies are over thousands of requests each; few rounds show how steady they are.
+        for round_ in range(max(size.rounds // 2, 1)):
             for mode, rate in steps:
                 if not self._stand.has_time(f"{rate:,}/s, {mode}, round {round_ + 1}", needs_s):
                     continue
                 for peer in _turned(peers, round_):
                     self._at(peer, mode, round_, float(rate))
-        self._own_share(peers)
 
     def _at(self, peer: Peer, mode: Mode, round_: int, rate: float, share: float = 0.0) -> None:
         bearable = self.result.capacity(peer.name, mode) * RATE_SHARE

@@ -22,7 +22,8 @@ def _has_lua() -> bool:
     return _has_nginx() and module.exists() and (LUA_PACKAGES / "nginx/redis.lua").exists()
 
 
-def _installed(is_there: Callable[[], bool], packages: list[str]) -> str:
+def installed(is_there: Callable[[], bool], packages: list[str]) -> str:
+    """Empty once it is there, from Debian's packages if need be; else why it cannot be."""
     if is_there():
         return ""
     if shutil.which("apt-get") is None:
@@ -52,9 +53,9 @@ def _installed(is_there: Callable[[], bool], packages: list[str]) -> str:
 
 def nginx() -> str:
     """Empty once nginx is installed; else why it cannot be."""
-    return _installed(_has_nginx, ["nginx"])
+    return installed(_has_nginx, ["nginx"])
 
 
 def nginx_lua() -> str:
     """Empty once nginx has Lua and Redis' client for it; else why it cannot."""
-    return _installed(_has_lua, ["nginx", "libnginx-mod-http-lua", "lua-nginx-redis"])
+    return installed(_has_lua, ["nginx", "libnginx-mod-http-lua", "lua-nginx-redis"])

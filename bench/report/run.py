@@ -1,6 +1,6 @@
 """Measure everything, and write one page of it.
 
-    python -m bench.report.run [--quick] [--only peers,throughput,burst,outage,pixels] [--out DIR]
+    python -m bench.report.run [--quick] [--only PARTS] [--out DIR]
 
 The page is DIR/report.md and DIR/report.html, every number DIR/report.json. Fails if a click was
 lost, doubled or unanswered, or if a part could not be measured.
@@ -11,22 +11,48 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from http.client import HTTPException
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from bench.load import scenarios
-from bench.load.drive import CEILING_SHARE
+from bench.load.drive import CEILING_SHARE, GeneratorBoundError
 from bench.load.stand import FULL, QUICK, Stand, stand
-from bench.peers.compare import OWN, Comparison, compare, spread
-from bench.report import machine, scenes, servers
+from bench.peers.compare import OWN, Comparison, compare
+from bench.profiling.scene import profile
+from bench.report import figures, machine, profiles, scenes, servers
+from bench.report.engine import CannotMeasure, engine
 from bench.report.page import Block, Chart, Heading, Listing, Paragraph, Table, html, markdown
 
+from headwater.errors import HeadwaterError
+
 TITLE = "Headwater, measured"
-PARTS = ("peers", "throughput", "burst", "outage", "pixels")
+PARTS = ("peers", "throughput", "burst", "outage", "pixels", "profile", "engine")
+# What three minutes have no room for.
+NOT_QUICK = {"profile", "engine"}
 # What a part needs at the least, in seconds: below that it is not begun.
-_NEEDS_S = {"throughput": 60.0, "burst": 90.0, "outage": 60.0, "pixels": 30.0}
+_NEEDS_S = {
+    "throughput": 60.0,
+    "burst": 90.0,
+    "outage": 60.0,
+    "pixels": 30.0,
+    "profile": 60.0,
+    "engine": 180.0,
+}
+_QUICK_BY = 4
+# What befalls one part: the others are measured and told all the same.
+_CAN_FAIL = (
+    CannotMeasure,
+    GeneratorBoundError,
+    HTTPException,
+    HeadwaterError,
+    OSError,
+    RuntimeError,
+    SubprocessError,
+)
 
 
 def measured(place: Stand, parts: list[str]) -> dict[str, Any]:
@@ -37,23 +63,33 @@ def measured(place: Stand, parts: list[str]) -> dict[str, Any]:
         "burst": lambda: scenarios.burst(place),
         "outage": lambda: scenarios.outage(place),
         "pixels": lambda: scenarios.pixels(place),
+        "profile": lambda: profile(place),
+        "engine": lambda: engine(place),
         "peers": lambda: compare(place),
     }
     found: dict[str, Any] = {}
-    # The comparison comes last and takes what time is left.
-    for name in (*PARTS[1:], PARTS[0]):
-        if name in parts and (name == "peers" or place.has_time(name, _NEEDS_S[name])):
+    # The comparison has rounds to spare and takes what time is left; in a small run it has one or
+    # two, and most figures are its.
+    order = PARTS if size == QUICK else (*PARTS[1:], PARTS[0])
+    for name in order:
+        needs_s = _NEEDS_S.get(name, 0.0) / (1 if size == FULL else _QUICK_BY)
+        if name in parts and place.has_time(name, needs_s):
             place.say(f"part: {name}")
-            found[name] = doing[name]()
+            try:
+                found[name] = doing[name]()
+            except _CAN_FAIL as error:
+                place.unmeasured.append(f"{name}: {type(error).__name__}: {error}")
+                place.say(place.unmeasured[-1])
     return found
 
 
-def faults(found: dict[str, Any]) -> list[str]:
+def faults(found: dict[str, Any], unmeasured: Sequence[str] = ()) -> list[str]:
     """What may not be in any run."""
-    wrong = [
+    wrong = [f"not measured: {text}" for text in unmeasured]
+    wrong += [
         f"{name}: clicks were lost, doubled or not answered"
-        for name in ("throughput", "burst", "outage")
-        if name in found and not scenarios.is_whole(found[name])
+        for name in ("throughput", "burst", "outage", "pixels", "profile")
+        if "answered" in found.get(name, ()) and not scenarios.is_whole(found[name])
     ]
     compared: Comparison | None = found.get("peers")
     if compared:
@@ -66,34 +102,11 @@ def faults(found: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _figures(found: dict[str, Any]) -> Iterator[list[str]]:
-    """The figures one would quote, each with what it is measured by."""
-    compared: Comparison | None = found.get("peers")
-    if compared:
-        for peer in ("nginx empty_gif", "nginx + Lua, always"):
-            for mode in ("keep-alive", "close"):
-                ratio = servers.told(compared.ratio(mode, peer), 2)
-                yield [f"CPU for a click, edge and Redis, against {peer}, {mode}", ratio]
-        own = servers.own_share(compared)
-        if own:
-            p99 = spread([sample.latency_us["p99"] / 1000 for sample in own])
-            yield [f"p99 at {own[0].rate:,.0f}/s, 70 % of own capacity, ms", servers.told(p99, 2)]
-            nginx = compared.capacity("nginx empty_gif", "keep-alive")
-            if nginx:
-                yield ["that rate against nginx's closed loop", f"{own[0].rate / nginx:.2f}"]
-    if "pixels" in found:
-        for state in ("idle", "loaded"):
-            yield [f"pixel, first byte, p99, {state}, ms", str(found["pixels"][state]["p99_ms"])]
-    if "throughput" in found:
-        per_s = found["throughput"]["committed_per_cpu_second"]
-        yield ["clicks committed for a second of CPU, all processes", f"{per_s:,}"]
-
-
 def blocks(place: Stand, found: dict[str, Any], facts: dict[str, Any]) -> Iterator[Block]:
     """The page."""
     yield Heading(TITLE, 1)
-    yield Table(["", "figure"], list(_figures(found)))
-    wrong = faults(found)
+    yield from figures.blocks(found)
+    wrong = faults(found, place.unmeasured)
     if wrong or place.notes:
         yield Heading("Not as it should be")
         yield Listing([*wrong, *place.notes])
@@ -119,6 +132,8 @@ def blocks(place: Stand, found: dict[str, Any], facts: dict[str, Any]) -> Iterat
         ("burst", scenes.burst),
         ("outage", scenes.outage),
         ("pixels", scenes.pixels),
+        ("profile", profiles.profile),
+        ("engine", figures.engine),
     ):
         if name in found:
             yield from told(found[name])
@@ -156,10 +171,12 @@ def _plain(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small run, three minutes")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
+    parser.add_argument("--only", help=f"parts, with commas, of {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    parts = options.only.split(",")
+    parts = [part for part in PARTS if not (options.quick and part in NOT_QUICK)]
+    if options.only:
+        parts = options.only.split(",")
     unknown = set(parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
@@ -171,7 +188,7 @@ def main() -> None:
         found = measured(place, parts)
         facts |= quiet.told()
         write(place, found, facts, options.out)
-        wrong = faults(found)
+        wrong = faults(found, place.unmeasured)
         place.say(f"the report is {options.out / 'report.html'}")
     if wrong:
         raise SystemExit("\n".join(wrong))

@@ -49,10 +49,10 @@ def _per_s(told: Told, key: str) -> list[tuple[float, float]]:
 def throughput(told: Told) -> Iterator[Block]:
     yield Heading("The whole system")
     yield Paragraph(
-        f"A closed loop at {told['answered_per_s']:,} clicks/s, all processes on all cores, until "
-        f"the last click is committed: {told['committed_per_cpu_second']:,} clicks committed for a "
-        "second of CPU of edge, Redis, matcher with SQLite, console and supervisor together. "
-        "The generator is not counted."
+        f"Closed loops at {told['answered_per_s']:,.0f} clicks/s, all processes on all cores, each "
+        f"until the last click is committed: {told['committed_per_cpu_second']:,.0f} clicks "
+        "committed for a second of CPU of edge, Redis, matcher with SQLite, console and supervisor "
+        f"together. Medians of {len(told['rounds'])} rounds. The generator is not counted."
     )
     yield Table(
         ["", "CPU us for a click", "memory MiB"],
@@ -78,6 +78,17 @@ def throughput(told: Told) -> Iterator[Block]:
         ),
     )
     yield _kept(told)
+    hour = told["sustained_per_s"] * 3600
+    disk = told["disk_bytes_per_click"]
+    yield Paragraph(
+        f"An hour of it, by arithmetic: {told['sustained_per_s']:,.0f} clicks/s from request to "
+        f"ledger are {hour / 1e6:,.1f} million clicks, "
+        f"{hour / told['committed_per_cpu_second'] / 3600:.1f} hours of CPU, "
+        f"{hour * disk['archive'] / 2**30:,.1f} GiB of archive ({disk['archive']:.0f} bytes a "
+        f"click) and {hour * disk['ledger'] / 2**30:,.1f} GiB of ledger "
+        f"({disk['ledger']:.0f}). That neither memory nor the streams grow is what "
+        "`tests/system/test_soak.py` holds for ten minutes."
+    )
     yield Paragraph(
         "What it does not show: latency, as a closed loop hides it; conversions, which cost more "
         "than clicks; a ledger of a hundred million rows."
@@ -100,6 +111,8 @@ def drained(told: dict[str, Any]) -> Iterator[Block]:
 def burst(told: Told) -> Iterator[Block]:
     calm, loud, _ = told["stages"]
     over = loud["over_ms"][str(DEADLINE_MS)]
+    per_s = told["matcher_per_s"]
+    matcher = f"works off {per_s:,} a second" if per_s else "kept up"
     yield Heading("A burst of ten times the load")
     yield Paragraph(
         f"{loud['seconds']:g} seconds at {told['burst_per_s']:,}/s, nine tenths of the "
@@ -107,7 +120,9 @@ def burst(told: Told) -> Iterator[Block]:
         f"asked for), between stretches at a tenth of it. In the burst p50 is "
         f"{loud['latency_us']['p50'] / 1000:.2f} ms, p99 {loud['latency_us']['p99'] / 1000:.2f} "
         f"ms, p99.9 {loud['latency_us']['p99_9'] / 1000:.2f} ms; {over:,} of {loud['answered']:,} "
-        f"took over {DEADLINE_MS} ms. The backlog was gone "
+        f"took over {DEADLINE_MS} ms (of p99, the generator itself sent "
+        f"{loud['late_us']['p99'] / 1000:.2f} ms late). The matcher {matcher}. "
+        f"The backlog was gone "
         f"{told['drained_after_the_burst_s']} s after the burst. Before it p99 is "
         f"{calm['latency_us']['p99'] / 1000:.2f} ms."
     )
@@ -209,7 +224,8 @@ def pixels(told: Told) -> Iterator[Block]:
         ],
     )
     yield Paragraph(
-        f"{len(told['waits_ms']['idle'])} pixels one after the other, each a conversion, from a "
-        "Python client whose own time is in the figure; `python -m bench.browser.run` asks a "
-        "browser. Few enough that p99 rests on a handful."
+        f"{len(told['rounds'])} rounds of {told['pixels']} pixels one after the other, each a "
+        "conversion, idle and beside the load by turns, from a Python client whose own time is in "
+        "the figure; `python -m bench.browser.run` asks a browser. Medians over the rounds, in "
+        "each of which p99 rests on a handful."
     )

@@ -1,192 +1,163 @@
 """How long a report over a year of a large network takes, and what its rollups take on disk.
 
-    python -m bench.rollups.run [--clicks 100000000] [--folder DIR]
+    python -m bench.rollups.run [--clicks 100000000] [--folder DIR] [--json FILE]
 
-The rollups of a year are made: some days are drawn, click by click, of programs, partners, links,
-sub ids, countries and devices with the usual long tails, and summed up by the code that sums up
-live ones; the other days repeat them in turn. Cells of all dimensions are kept of the days at the
-ends of the period, which is where reports read them.
+Makes the rollups (`make`), or takes those that are in the folder, and asks for each report as the
+console would: total and first page. Once cold, the file out of the kernel's cache and a new
+connection; then warm, the median of three.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
+from statistics import median
+from typing import Any, Final, NamedTuple
 
-import sqlalchemy as sa
+from bench.rollups.make import DAYS_MADE, FIRST, count, end_of, make
 
 from headwater import clock
 from headwater.console import performance
 from headwater.console.performance import Asked
 from headwater.ledger.engine import Ledger, open_ledger
-from headwater.ledger.rollup_folds import fold
-from headwater.ledger.rollup_tables import (
-    CLICK_MEASURES,
-    DAY_QUARTERS,
-    DAYS,
-    QUARTERS,
-    SALE_MEASURES,
-    SPAN_QUARTERS,
-    SPANS,
-    WHOLE,
-    click_rollups,
-    rollup_marks,
-    sale_rollups,
+from headwater.ledger.rollup_tables import DAY_QUARTERS
+
+ROWS: Final = 501
+WARM: Final = 3
+# From noon to noon: both ends are cut out of a day.
+_CUT: Final = DAY_QUARTERS // 2 + 2
+_NAMES: Final = ("program", "partner", "link", "sub1", "country", "device")
+
+_TOGETHER: Final[tuple[tuple[str, ...], ...]] = (
+    (),
+    ("country", "device"),
+    ("program", "partner"),
+    ("partner", "link"),
+    ("partner", "sub1"),
+    ("partner", "country", "device"),
+    ("day",),
 )
 
-DAYS_MADE = 365
-DRAWN = 8
-EDGE_DAYS = 2
-PROGRAMS, PARTNERS, LINKS, SUB_IDS = 20, 500, 2000, 40
-COUNTRIES = [a + b for a in "ABCDEF" for b in "UVWXYZ"]
-DEVICES = ("desktop", "android", "ios", "mobile")
-FIRST = 20_454 * DAY_QUARTERS
-CONVERSION_RATE = 0.02
+
+class Report(NamedTuple):
+    """One that is asked for."""
+
+    groups: tuple[str, ...]
+    timezone: str
+    program: int | None = None
+    only: tuple[tuple[str, Any], ...] = ()
+
+    def asked(self, days: int = DAYS_MADE) -> Asked:
+        """As the console would have it, of so many days but for the ends."""
+        first, end = FIRST + _CUT, end_of(days) - _CUT
+        return Asked(self.groups, self.timezone, first, end, self.program, None, dict(self.only))
+
+    def bound(self) -> str:
+        """What it is bound to, in words."""
+        named = [("program", self.program)] if self.program else []
+        return ", ".join(f"{name} {value}" for name, value in (*named, *self.only))
 
 
-def drawn_day(random: Random, day: int, clicks: int) -> tuple[list[tuple[object, ...]], ...]:
-    """Cells of all dimensions of one day: of clicks, and of sales."""
-    first = FIRST + day * DAY_QUARTERS
-    links = [(1 + n % PROGRAMS, 1 + n % PARTNERS, n) for n in range(1, LINKS + 1)]
-    weights = [1 / rank**0.9 for rank in range(1, LINKS + 1)]
-    places = [1 / rank for rank in range(1, len(COUNTRIES) + 1)]
-    subs = [1 / rank for rank in range(1, SUB_IDS + 1)]
-    hours = [1 + (quarter % 96) / 96 for quarter in range(DAY_QUARTERS)]
-    counts: dict[tuple[object, ...], int] = {}
-    columns = zip(
-        random.choices(range(DAY_QUARTERS), hours, k=clicks),
-        random.choices(links, weights, k=clicks),
-        random.choices(range(SUB_IDS), subs, k=clicks),
-        random.choices(COUNTRIES, places, k=clicks),
-        random.choices(DEVICES, (4, 3, 2, 1), k=clicks),
-        strict=True,
-    )
-    for quarter, (program, partner, link), sub, country, device in columns:
-        key = (program, first + quarter, partner, link, f"placement-{sub}", country, device)
-        counts[key] = counts.get(key, 0) + 1
-    clicked = [(0, *key, count, *[0] * (len(CLICK_MEASURES) - 1)) for key, count in counts.items()]
-    sold = [
-        (0, *key, "EUR", 1_000_000, *[0] * 5, 5000, 1, *[1] * (len(SALE_MEASURES) - 8))
-        for key, count in counts.items()
-        if random.random() < CONVERSION_RATE * count
-    ]
-    return clicked, sold
+class Took(NamedTuple):
+    """Seconds on the clock, and of CPU; clicks in the total, rows on the page."""
+
+    seconds: float
+    cpu_s: float
+    clicks: int
+    rows: int
 
 
-def make(ledger: Ledger, clicks: int) -> dict[str, int]:
-    """The rollups of a year; how many cells there are of each kind."""
-    random = Random(1)
-    end = FIRST + DAYS_MADE * DAY_QUARTERS
-    tables = (click_rollups, sale_rollups)
-    kept = ",".join(str(grain.number) for grain in (*QUARTERS, *DAYS))
-    with ledger.write() as connection:
-        marks = [(n, 0, FIRST, FIRST - FIRST % SPAN_QUARTERS) for n in range(1, PROGRAMS + 1)]
-        connection.exec_driver_sql(ledger.insert_sql(rollup_marks), marks)
-    for day in range(DRAWN):
-        with ledger.write() as connection:
-            cells = drawn_day(random, day, clicks // DAYS_MADE)
-            for table, rows in zip(tables, cells, strict=True):
-                connection.exec_driver_sql(ledger.insert_sql(table), rows)
-            fold(ledger, connection, 0, FIRST + (day + 1) * DAY_QUARTERS)
-    for day in range(DRAWN, DAYS_MADE):
-        # The end of the year has days with cells of all dimensions, too.
-        grains = f"{WHOLE.number},{kept}" if day >= DAYS_MADE - EDGE_DAYS else kept
-        with ledger.write() as connection:
-            for table in tables:
-                repeat(connection, table, grains, day % DRAWN, day)
-    with ledger.write() as connection:
-        for table in tables:
-            connection.execute(
-                sa.delete(table).where(
-                    table.c.grain == WHOLE.number,
-                    table.c.bucket >= FIRST + EDGE_DAYS * DAY_QUARTERS,
-                    table.c.bucket < FIRST + DRAWN * DAY_QUARTERS,
-                )
-            )
-        connection.execute(sa.update(rollup_marks).values(folded=end - 1))
-        for _ in range(PROGRAMS):
-            fold(ledger, connection, 0, end)
-    return count(ledger)
+def reports() -> Iterator[Report]:
+    """Every grouping there are sums of, in time zones that share no day with UTC, and not."""
+    for name in _NAMES:
+        yield Report((name,), "Asia/Kolkata")
+    for groups in _TOGETHER:
+        yield Report(groups, "Asia/Kolkata")
+    for inner in ("program", "partner", "link", "sub1", "country"):
+        yield Report(("day", inner), "Asia/Kolkata")
+    yield Report(("day", "link", "country"), "Asia/Kolkata")
+    for groups in (("day",), ("day", "partner"), ("day", "sub1"), ("day", "country")):
+        yield Report(groups, "UTC")
+    for name in ("link", "sub1", "country", "day"):
+        yield Report((name,), "America/New_York", only=(("partner", 7),))
+    yield Report(("day", "link"), "America/New_York", only=(("partner", 7),))
+    for groups in (("link",), ("sub1",), ("partner", "country"), ("day",)):
+        yield Report(groups, "Europe/Berlin", program=3)
+    for zone in ("UTC", "Europe/Berlin"):
+        yield Report(("day",), zone, only=(("link", 1),))
+        yield Report(("day",), zone, only=(("country", "AU"),))
+    yield Report(("day",), "Europe/Berlin", program=2, only=(("link", 1),))
 
 
-def repeat(connection: sa.Connection, table: sa.Table, grains: str, of: int, day: int) -> None:
-    """The cells of one day once more, on another."""
-    names = ", ".join(column.name for column in table.columns)
-    moved = names.replace("bucket", f"bucket + {(day - of) * DAY_QUARTERS}")
-    first = FIRST + of * DAY_QUARTERS
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) SELECT {moved} FROM {table.name} "
-        f"WHERE grain IN ({grains}) AND program BETWEEN 1 AND {PROGRAMS} "
-        f"AND bucket >= {first} AND bucket < {first + DAY_QUARTERS}"
-    )
+def take(ledger: Ledger, report: Report) -> Took:
+    """Total and first page, once."""
+    asked = report.asked()
+    began_s, used_s = clock.monotonic_s(), clock.process_cpu_s()
+    total = performance.total_of(ledger, asked)
+    rows = len(performance.page_of(ledger, asked, None, ROWS))
+    took = clock.monotonic_s() - began_s, clock.process_cpu_s() - used_s
+    return Took(*took, total.clicks[0], rows)
 
 
-def count(ledger: Ledger) -> dict[str, int]:
-    found = {}
-    kinds = {"all dimensions": (WHOLE,), "quarter hours": QUARTERS, "days": DAYS, "spans": SPANS}
-    with ledger.read() as connection:
-        for name, grains in kinds.items():
-            numbers = [grain.number for grain in grains]
-            found[name] = sum(
-                connection.scalar(
-                    sa.select(sa.func.count()).select_from(table).where(table.c.grain.in_(numbers))
-                )
-                or 0
-                for table in (click_rollups, sale_rollups)
-            )
-    return found
+def forget(file: Path) -> None:
+    """Drop a file that nobody has open from the kernel's cache."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def time(ledger: Ledger, groups: tuple[str, ...], zone: str, **only: object) -> None:
-    """One report, total and first page, the second time it is asked for."""
-    program = only.pop("program", None)
-    # From noon to noon: both ends are cut out of a day.
-    first, end = FIRST + 50, FIRST + DAYS_MADE * DAY_QUARTERS - 50
-    asked = Asked(groups, zone, first, end, program, None, only)  # type: ignore[arg-type]
-    for _ in range(2):
-        started_s = clock.monotonic_s()
-        used_s = clock.process_cpu_s()
-        total = performance.total_of(ledger, asked)
-        rows = len(performance.page_of(ledger, asked, None, 501))
-        used_s, started_s = clock.process_cpu_s() - used_s, clock.monotonic_s() - started_s
-    by = ",".join(groups) or "nothing"
-    bound = f" program {program}" if program else ""
-    bound += "".join(f" {name} {value}" for name, value in only.items())
-    print(
-        f"| {by} | {zone} |{bound} | {total.clicks[0]:,} | {rows} "
-        f"| {started_s:.2f} | {used_s:.2f} |",
-        flush=True,
-    )
+def measured(file: Path, report: Report) -> dict[str, Any]:
+    forget(file)
+    ledger = open_ledger(f"sqlite:///{file}")
+    cold, *warm = [take(ledger, report) for _ in range(1 + WARM)]
+    ledger.close()
+    return {
+        "by": ", ".join(report.groups) or "nothing",
+        "timezone": report.timezone,
+        "only": report.bound(),
+        "clicks": cold.clicks,
+        "rows": cold.rows,
+        "cold_s": round(cold.seconds, 3),
+        "warm_s": round(median(took.seconds for took in warm), 3),
+        "warm_cpu_s": round(median(took.cpu_s for took in warm), 3),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clicks", type=int, default=100_000_000)
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as made_folder:
-        folder = arguments.folder or Path(made_folder)
-        file = folder / "rollups.sqlite"
-        is_there = file.exists()
+    parser.add_argument("--folder", type=Path, help="where the file is kept, or is already")
+    parser.add_argument("--json", type=Path, default=Path("bench/results/rollups.json"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        file = (options.folder or Path(made)) / "rollups.sqlite"
+        took_s = 0.0
+        if not file.exists():
+            took_s = -clock.monotonic_s()
+            make(file, options.clicks)
+            took_s += clock.monotonic_s()
         ledger = open_ledger(f"sqlite:///{file}")
-        cells = count(ledger) if is_there else make(ledger, arguments.clicks)
-        print(f"{os.path.getsize(file):,} bytes; cells: {cells}", flush=True)
-        print("| by | time zone | only | clicks | rows | s | CPU s |")
-        print("|---|---|---|---|---|---|---|")
-        names = ("program", "partner", "link", "sub1", "country", "device")
-        for groups in ((), *((name,) for name in names), ("country", "device"), ("day",)):
-            time(ledger, groups, "Asia/Kolkata")
-        for groups in (("day", "partner"), ("day", "link", "country")):
-            time(ledger, groups, "Asia/Kolkata")
-        time(ledger, ("day", "partner"), "UTC")
-        for groups in (("link",), ("sub1",), ("country",), ("day",)):
-            time(ledger, groups, "America/New_York", partner=7)
-        for groups in (("link",), ("sub1",), ("partner", "country"), ("day",)):
-            time(ledger, groups, "Europe/Berlin", program=3)
+        cells = count(ledger)
         ledger.close()
+        size_bytes = file.stat().st_size
+        print(f"made in {took_s:.0f} s, {size_bytes:,} bytes; cells: {cells}", flush=True)
+        print("| by | time zone | only | clicks | rows | cold s | warm s | warm CPU s |")
+        print("|---|---|---|---:|---:|---:|---:|---:|")
+        rows = []
+        for report in reports():
+            rows.append(measured(file, report))
+            print("| " + " | ".join(map(_cell, rows[-1].values())) + " |", flush=True)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    told = {"made_s": took_s, "bytes": size_bytes, "cells": cells, "reports": rows}
+    options.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

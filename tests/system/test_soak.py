@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -35,6 +35,10 @@ FLAT_BYTES = 24 * MIB
 MATCHER_BYTES_A_CLICK = 1024
 # An entry of a stream with its frame, for what the bound of a trimmed stream is made of.
 STREAM_BYTES = 64 * MIB
+# Redis writes its file anew when it has doubled, from 64 MiB on, and has both files meanwhile.
+REDIS_FILE_BYTES = 384 * MIB
+# The archive has each frame once: about 300 bytes for a click of 600 that were sent.
+ARCHIVE_BYTES_A_CLICK = 512
 
 
 @dataclass
@@ -43,8 +47,19 @@ class Watched:
 
     resident: dict[str, list[int]] = field(default_factory=dict)
     redis_bytes: list[int] = field(default_factory=list)
+    redis_file_bytes: list[int] = field(default_factory=list)
+    archive_bytes: list[int] = field(default_factory=list)
     spool_bytes: list[float] = field(default_factory=list)
     committed: list[int] = field(default_factory=list)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder, some of which may go meanwhile."""
+    found = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            found += path.stat().st_size if path.is_file() else 0
+    return found
 
 
 @contextmanager
@@ -59,6 +74,8 @@ def watching(running: system.System, every_s: float) -> Iterator[Watched]:
             for name, size in running.resident_bytes().items():
                 seen.resident.setdefault(name, []).append(size)
             seen.redis_bytes.append(client.info("memory")["used_memory"])
+            seen.redis_file_bytes.append(size_of(running.config.redis_socket.parent))
+            seen.archive_bytes.append(size_of(running.config.data / "archive"))
             seen.spool_bytes.append(running.metric("headwater_spool_bytes"))
             seen.committed.append(int(running.metric("headwater_clicks_total")))
         client.close()
@@ -112,6 +129,9 @@ def test_ten_minutes_leave_nothing_behind_but_clicks(tmp_path: Path) -> None:
     assert kept < FLAT_BYTES + clicks * MATCHER_BYTES_A_CLICK, seen.resident["matcher"]
     # The stream and the spool hold what is on its way, not what has passed.
     assert max(seen.redis_bytes) < STREAM_BYTES, seen.redis_bytes
+    assert max(seen.redis_file_bytes) < REDIS_FILE_BYTES, seen.redis_file_bytes
+    archived = growth(seen.archive_bytes)
+    assert 0 < archived < clicks * ARCHIVE_BYTES_A_CLICK + MIB, seen.archive_bytes
     assert growth(seen.spool_bytes) < 2 * MIB * 16, seen.spool_bytes
     # Half the time against the other half: no drift that neighbors alone would not make.
     waits = [driven.latency_us(number)["p50"] for number in range(10)]

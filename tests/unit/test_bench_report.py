@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import xml.etree.ElementTree as ET
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
+from random import Random
 from statistics import mean
 from typing import Any
 
 import pytest
 from bench.load import probe, requests, scenarios
+from bench.load.drive import Generator
 from bench.load.requests import Mode
+from bench.load.stand import MODES, QUICK, Stand
 from bench.micro import compare as micro
 from bench.peers import install, nginx
 from bench.peers.compare import OWN, Comparison, Sample
 from bench.peers.servers import PROMISES
-from bench.report import charts, page, run, servers
+from bench.report import charts, figures, page, run, servers
 from prometheus_client import REGISTRY
 
 from headwater import limits, metrics
 from headwater.config import Config
+from headwater.edge import cookies
+from headwater.edge.hot_links import HotLinks
+from headwater.ops.demo_traffic import Scene, Traffic
+from lane_tools import started
 
 assert metrics, "its import fills the registry"
 
@@ -39,15 +48,55 @@ def test_heads_are_those_of_browsers_behind_a_proxy() -> None:
     assert text.count(f"X-Forwarded-For: {requests.ADDRESS}\r\n") == 1000
 
 
-def test_the_file_says_where_each_address_stands(tmp_path: Path) -> None:
-    heads = list(requests.heads(["a"], "host", "keep-alive", 5, seed=1))
+def test_the_file_says_where_address_and_visitor_stand(tmp_path: Path) -> None:
+    heads = list(requests.heads(["a"], "host", "keep-alive", 50, seed=1))
     rest = requests.write(tmp_path / "file", iter(heads)).read_bytes()
+    returning = 0
     for head in heads:
-        length, at = (int.from_bytes(rest[start : start + 2], "little") for start in (0, 2))
-        assert rest[4 : 4 + length] == head
-        assert head[at:].startswith(requests.ADDRESS.encode())
-        rest = rest[4 + length :]
+        length, address, visitor = (int.from_bytes(rest[at : at + 2], "little") for at in (0, 2, 4))
+        assert rest[6 : 6 + length] == head
+        assert head[address:].startswith(requests.ADDRESS.encode())
+        if visitor:
+            assert cookies.read_known((head[visitor - 11 : visitor + 32].decode(),)) is not None
+            returning += 1
+        rest = rest[6 + length :]
     assert rest == b""
+    assert 10 < returning < 40
+
+
+def test_clicks_of_the_generator_and_of_the_demo_take_the_hot_lane(tmp_path: Path) -> None:
+    """So benchmarks measure it, and tests that kill processes under the demo's load test it."""
+    sent = [
+        raw
+        for mode in MODES
+        for raw in requests.heads(["spring_1"], "127.0.0.1:80", mode, 100, seed=1)
+    ]
+    assert taken(tmp_path, sent) == len(sent)
+    clicks = asyncio.run(clicks_of_the_demo(300))
+    # Some of the demo's clicks have a target of their own or come from a crawler.
+    assert taken(tmp_path, clicks) > len(clicks) * 0.85
+
+
+def taken(folder: Path, sent: list[bytes]) -> int:
+    """How many requests the hot lane takes."""
+    with ExitStack() as stack:
+        running = started(stack, folder, True, trusted_proxies=("127.0.0.0/8",))
+        links = running.edge.table.watch.__self__  # type: ignore[attr-defined]
+        assert isinstance(links, HotLinks)
+        return sum(links.take(raw, "127.0.0.1") is not None for raw in sent)
+
+
+async def clicks_of_the_demo(number: int) -> list[bytes]:
+    sent = []
+
+    class Session:
+        async def once(self, raw: bytes) -> None:
+            sent.append(raw)
+
+    traffic = Traffic(Scene("127.0.0.1", 80, "p", "k", ("spring_1",)), clicks=1, rate=0, seed=1)
+    for seed in range(number):
+        await traffic._click(Session(), Random(seed))  # type: ignore[arg-type]
+    return sent
 
 
 # ---- Comparison ----------------------------------------------------------------------------
@@ -114,6 +163,32 @@ def test_own_requests_that_failed_fail_the_run(compared: Comparison) -> None:
     assert run.faults({"peers": compared}) == ["peers: 2 requests of headwater were not answered"]
 
 
+def test_a_part_that_fails_fails_the_run_and_spares_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(run.scenarios, "burst", fail)
+    monkeypatch.setattr(run.scenarios, "pixels", lambda _place: {"pixels": 1})
+    place = Stand(
+        tmp_path, QUICK, generator=Generator({0}, tmp_path), server_cores={0}, load_cores={0}
+    )
+    found = run.measured(place, ["burst", "pixels"])
+    assert found == {"pixels": {"pixels": 1}}
+    assert run.faults({}, place.unmeasured) == ["not measured: burst: TimeoutError: no answer"]
+
+
+def test_what_there_is_no_time_for_is_left_out_and_said(tmp_path: Path) -> None:
+    place = Stand(
+        tmp_path, QUICK, generator=Generator({0}, tmp_path), server_cores={0}, load_cores={0}
+    )
+    place.began_s -= 175
+    assert run.measured(place, ["burst"]) == {}
+    assert place.notes == ["left out for want of time: burst"]
+    assert place.unmeasured == []
+
+
 @pytest.mark.parametrize(
     ("changes", "holds"),
     [
@@ -139,6 +214,36 @@ def test_what_counts_as_lost(changes: dict[str, int], holds: bool) -> None:
 def test_percentiles_are_by_rank() -> None:
     found = probe.percentiles([float(number) for number in range(100)])
     assert found == {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "max_ms": 99.0}
+
+
+# ---- Figures -------------------------------------------------------------------------------
+
+
+def test_a_figure_is_reached_from_its_bound_on() -> None:
+    less, more = (goal for goal in figures.GOALS if goal.name in ("p99", "committed"))
+    assert [less.verdict(value) for value in (5.01, 5, 2.01, 2)] == [
+        *("**no**", "reached", "reached", "aim reached")
+    ]
+    assert [more.verdict(value) for value in (29_999, 30_000, 60_000)] == [
+        *("**no**", "reached", "aim reached")
+    ]
+
+
+def test_what_was_not_measured_is_not_said_to_be_missed(compared: Comparison) -> None:
+    found: dict[str, Any] = {
+        "peers": compared,
+        "pixels": {"rounds": [{"idle": {"p99_ms": at}, "loaded": {"p99_ms": 9}} for at in (1, 3)]},
+    }
+    table = page.markdown(figures.blocks(found))
+    assert "Of 16 figures 3 were measured, 2 are reached, 1 are not." in table
+    assert "keep-alive | 2.00 (1.50 – 4.00) | 1.6 | 1 | **no** | peers |" in table
+    assert "idle, ms | 2.00 (1.00 – 3.00) | 5 | 2 | aim reached | pixels |" in table
+    assert table.count(f"| {figures.NONE} | ") == 26
+
+
+def test_each_figure_is_of_a_part_of_the_report() -> None:
+    assert {goal.part for goal in figures.GOALS} <= set(run.PARTS)
+    assert len({goal.name for goal in figures.GOALS}) == len(figures.GOALS)
 
 
 # ---- Peers ---------------------------------------------------------------------------------

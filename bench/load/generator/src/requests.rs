@@ -1,7 +1,9 @@
 //! The requests that are sent: a file of whole heads, made beforehand.
 //!
-//! Each is two little-endian 16-bit numbers and the bytes: their length, and where in them an
-//! address `10.000.000.000` stands whose last three numbers are drawn anew each time (0: nowhere).
+//! Each is three little-endian 16-bit numbers and the bytes: their length, where in them an address
+//! `10.000.000.000` stands whose last three numbers are drawn anew each time, and where the id of a
+//! visitor stands whose characters behind the first are (0: nowhere). Visitors who came again every
+//! second would be told apart from people, and the server would be busy with that.
 
 use std::path::Path;
 
@@ -11,11 +13,14 @@ use crate::schedule::Random;
 const FIXED_BYTES: usize = 3;
 const LOWEST_PART: usize = 100;
 const PARTS: usize = 155;
+const ID_BYTES: usize = 26;
+const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 #[derive(Debug)]
 struct Request {
     bytes: Vec<u8>,
     address_at: usize,
+    visitor_at: usize,
 }
 
 /// All of them; one is drawn at a time.
@@ -30,13 +35,14 @@ impl Requests {
         let file = std::fs::read(path)?;
         let mut rest = file.as_slice();
         let mut all = Vec::new();
-        while let [a, b, c, d, tail @ ..] = rest {
+        while let [a, b, c, d, e, f, tail @ ..] = rest {
             let length = usize::from(u16::from_le_bytes([*a, *b]));
             let address_at = usize::from(u16::from_le_bytes([*c, *d]));
+            let visitor_at = usize::from(u16::from_le_bytes([*e, *f]));
             let (bytes, after) = tail
                 .split_at_checked(length)
                 .ok_or_else(|| Fault("the file of requests is cut off".to_owned()))?;
-            all.push(Request { bytes: bytes.to_vec(), address_at });
+            all.push(Request { bytes: bytes.to_vec(), address_at, visitor_at });
             rest = after;
         }
         if all.is_empty() || !rest.is_empty() {
@@ -61,6 +67,14 @@ impl Requests {
                 }
             }
         }
+        if request.visitor_at > 0 {
+            // The first has but three bits, and stays.
+            let id = request.visitor_at + 1..request.visitor_at + ID_BYTES;
+            for place in request.bytes.get_mut(id).unwrap_or_default() {
+                let drawn = self.random.below(ID_ALPHABET.len());
+                *place = ID_ALPHABET.get(drawn).copied().unwrap_or(b'0');
+            }
+        }
         &request.bytes
     }
 }
@@ -78,7 +92,7 @@ mod tests {
     #[test]
     fn the_address_is_drawn_anew_and_nothing_else_changes() {
         let text = b"GET /\r\nX: 10.100.100.100\r\n\r\n";
-        let mut bytes = vec![text.len() as u8, 0, 10, 0];
+        let mut bytes = vec![text.len() as u8, 0, 10, 0, 0, 0];
         bytes.extend_from_slice(text);
         let path = file("address", &bytes);
         let mut requests = Requests::read(&path, 3).unwrap();
@@ -96,8 +110,29 @@ mod tests {
     }
 
     #[test]
+    fn the_visitor_is_drawn_anew_and_stays_an_id() {
+        let text = b"Cookie: v=4cxhb5jty243t3861wt9z4ncby.20400\r\n\r\n";
+        let mut bytes = vec![text.len() as u8, 0, 0, 0, 10, 0];
+        bytes.extend_from_slice(text);
+        let path = file("visitor", &bytes);
+        let mut requests = Requests::read(&path, 3).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..50 {
+            let request = String::from_utf8(requests.draw().to_vec()).unwrap();
+            let id = request.strip_prefix("Cookie: v=4").unwrap();
+            let id = id.strip_suffix(".20400\r\n\r\n").unwrap();
+            assert_eq!(id.len(), 25);
+            assert!(id.bytes().all(|byte| ID_ALPHABET.contains(&byte)));
+            seen.insert(id.to_owned());
+        }
+        assert_eq!(seen.len(), 50);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn a_file_that_is_cut_off_or_empty_is_refused() {
-        for (name, bytes) in [("none", &[][..]), ("half", &[5, 0, 0, 0, b'G']), ("bit", &[5])] {
+        for (name, bytes) in [("none", &[][..]), ("half", &[5, 0, 0, 0, 0, 0, b'G']), ("bit", &[5])]
+        {
             let path = file(name, bytes);
             assert!(Requests::read(&path, 1).is_err());
             std::fs::remove_file(path).unwrap();
