@@ -58,12 +58,12 @@ test-slow: build ## kill tests and the like: minutes each
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
 FUZZ_SECONDS ?= 30
-FUZZ_TARGETS := engine_bytes engine_records snapshot_bytes snapshot_changed
+FUZZ_TARGETS := engine_bytes engine_records snapshot_bytes snapshot_changed hotpath_bytes
 FUZZ := CARGO_TARGET_DIR=target/fuzz target/tools/bin/cargo-fuzz
 
 # Fuzzing needs a nightly compiler. Where there is none, the same is done with random bytes.
 .PHONY: test-fuzz
-test-fuzz: ## fuzz the engine's input and its snapshots: half a minute each
+test-fuzz: ## fuzz the input of engine and hot lane, and snapshots: half a minute each
 	@if cargo +nightly --version > /dev/null 2>&1 && (test -x target/tools/bin/cargo-fuzz || \
 		cargo install --quiet --locked --root target/tools cargo-fuzz); then \
 		set -e; for target in $(FUZZ_TARGETS); do \
@@ -72,7 +72,8 @@ test-fuzz: ## fuzz the engine's input and its snapshots: half a minute each
 		done; \
 	else \
 		echo "no nightly compiler or no cargo-fuzz here: random bytes instead"; \
-		PROPTEST_CASES=20000 cargo test --locked --quiet -p headwater-engine --test it fuzz_smoke; \
+		PROPTEST_CASES=20000 cargo test --locked --quiet -p headwater-engine -p headwater-hotpath \
+			--test it fuzz_smoke; \
 	fi
 
 .PHONY: lint

@@ -50,6 +50,7 @@ HOT: dict[str, bytes] = {
         b"/c/spring_1", HOST, f"Cookie: hw_visitor={VISITOR}.999999\r\n".encode()
     ),
     "broken cookies": get(b"/c/spring_1", HOST, b'Cookie: hw_visitor; hw_visitor="x";;=\r\n'),
+    "cookie of nobody": get(b"/c/spring_1", HOST, b"Cookie: hw_visitor=%s\r\n" % (b"7" * 26)),
     "every parameter": get(
         b"/c/spring_1?sub10=10&sub2=%C3%A9&shared_id=a+b&source=%2B&utm_term=&utm_content=c&x=y"
         b"&hw_test=1&qr=1&gclid=&external_click_id=abc%20d&color=r%C3%A9d+1&a=2&&_=3",

@@ -4,7 +4,7 @@ Every call that does work releases the interpreter lock; an `Engine` may be used
 one call at a time.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol, final
 
 __all__ = [
@@ -198,27 +198,33 @@ class _HotRules(Protocol):
     @property
     def answer_head(self) -> str: ...
     @property
+    def pixel_head(self) -> str: ...
+    @property
+    def pixel_image(self) -> bytes: ...
+    @property
     def parameters(self) -> Sequence[str]: ...
     @property
     def ad_click_ids(self) -> Sequence[str]: ...
     @property
     def reserved_paths(self) -> Set[str]: ...
+    @property
+    def currencies(self) -> Mapping[str, int]: ...
 
 @final
 class HotLane:
-    """Requests for links, from the bytes of a connection to records and answers.
+    """Requests for links and the pixel, from the bytes of a connection to records and answers.
 
     What it takes is a strict subset of what the ordinary handlers take, with the same records and
     answers but for ids and times. Used from one thread; the interpreter lock is kept.
     """
 
     def __new__(cls, rules: _HotRules, proxies: tuple[bytes, bytes], source: object) -> HotLane:
-        """A lane that knows no link, no list and no key yet.
+        """A lane that knows no link, no event type, no list and no key yet.
 
         `proxies` are the trusted proxies' ranges, of IPv4 and of IPv6: first and last address of
         each, one after the other, 4 or 16 bytes in the machine's order. `source` is asked for what
-        the lane needs and does not know: `link(host, code)`, `site(host)`, `country(address)`,
-        `random(count)`; see `headwater.edge.hot_links.HotSource`.
+        the lane needs and does not know: `link(host, code)`, `event(program_code, code)`,
+        `site(host)`, `country(address)`, `random(count)`; see `headwater.edge.hot_links.HotSource`.
         """
 
     def set_lists(
@@ -244,15 +250,17 @@ class HotLane:
         """Forget a link that changed, and what is held under its new code, in lower case."""
 
     def forget_all(self) -> None:
-        """Forget every link: it is asked for at its next click."""
+        """Forget every link and every event type: each is asked for at its next request."""
 
     def take(
         self, data: bytes, peer: str, now_ms: int, date: str
-    ) -> tuple[int, bytes, list[tuple[int, bytes]], bool] | None:
-        """Take the requests at the start of `data` that are plainly for links.
+    ) -> tuple[int, bytes, list[tuple[int, bytes]], bool, str, str | None] | None:
+        """Take the requests at the start of `data` that are plainly for links or the pixel, and
+        came to the same.
 
         `peer` is the address at the other end of the socket, `date` the value of the header. None:
         the first request is not plainly one, or not whole. Else how many bytes were taken, the
-        answers to them, the record of each request with its partition, and whether the last one
-        asks to close the connection. Whatever the source raises is raised here, and nothing taken.
+        answers to them, the record of each request with its partition, whether the last one asks
+        to close the connection, what each came to (`click`, `conversion` or `rejection`), and of
+        rejections the reason. Whatever the source raises is raised here, and nothing taken.
         """

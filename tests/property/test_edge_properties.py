@@ -8,7 +8,7 @@ import urllib.parse
 from decimal import Decimal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from headwater import ids, limits
@@ -180,7 +180,9 @@ def test_b18_any_cookie_header_is_read(header: str) -> None:
 @given(st.binary(min_size=16, max_size=16), any_text, any_text)
 def test_b18_a_visitor_id_is_found_among_anything(raw: bytes, left: str, right: str) -> None:
     value = ids.encode(raw)
-    assert cookies.is_visitor(value)
+    # One character over and over is a placeholder.
+    assert cookies.is_visitor(value) == (len(set(value)) > 1)
+    assume(cookies.is_visitor(value))
     left = left.replace("hw_visitor", "")
     assert cookies.read([f"{left}; hw_visitor={value}; {right}"]) == value
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hot_pixels import HOT_PIXELS, OTHER_PIXELS, PIXEL_TARGETS
 from hot_tools import HEADERS, HOST, HOT, OTHER, QUERIES, TARGETS, get
 from lane_tools import (
     Lanes,
@@ -23,6 +24,11 @@ from lane_tools import (
 
 __all__ = ["forgotten", "lanes"]
 
+TAKEN = {**HOT, **{f"pixel: {name}": data for name, data in HOT_PIXELS.items()}}
+LEFT = {**OTHER, **{f"pixel: {name}": data for name, data in OTHER_PIXELS.items()}}
+BOTH = {**TAKEN, **LEFT}
+assert len(BOTH) == len(HOT) + len(OTHER) + len(HOT_PIXELS) + len(OTHER_PIXELS)
+
 GENERATED = settings(
     max_examples=300,
     deadline=None,
@@ -34,16 +40,16 @@ GENERATED = settings(
 # ---- recorded requests
 
 
-@pytest.mark.parametrize("name", HOT)
+@pytest.mark.parametrize("name", TAKEN)
 def test_a_plain_request_takes_the_hot_lane_and_is_answered_the_same(
     lanes: Lanes, name: str
 ) -> None:
-    assert compare(lanes, HOT[name]) == 1
+    assert compare(lanes, TAKEN[name]) == 1
 
 
-@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("name", LEFT)
 def test_what_is_doubtful_takes_the_ordinary_lane(lanes: Lanes, name: str) -> None:
-    assert compare(lanes, OTHER[name]) == 0
+    assert compare(lanes, LEFT[name]) == 0
 
 
 @pytest.mark.parametrize(
@@ -57,16 +63,18 @@ def test_a_forwarded_chain_means_the_same(lanes: Lanes, chain: bytes) -> None:
 # ---- where the bytes are cut
 
 
-@pytest.mark.parametrize("name", ["Chrome", "closing", "POST"])
+@pytest.mark.parametrize("name", ["Chrome", "closing", "POST", "pixel: a browser's"])
 def test_a_request_may_come_in_two_pieces_cut_anywhere(lanes: Lanes, name: str) -> None:
-    data = {**HOT, **OTHER}[name]
+    data = BOTH[name]
     for at in range(1, len(data)):
         compare(lanes, data, [data[:at], data[at:]], 0.001)
 
 
-@pytest.mark.parametrize("name", ["Chrome", "robots", "unknown code"])
+@pytest.mark.parametrize(
+    "name", ["Chrome", "robots", "unknown code", "pixel: plain", "pixel: items"]
+)
 def test_after_a_cut_request_the_hot_lane_is_open_again(lanes: Lanes, name: str) -> None:
-    first, whole = {**HOT, **OTHER}[name], HOT["Chrome"]
+    first, whole = BOTH[name], HOT["Chrome"]
     for at in (1, len(first) // 2, len(first) - len(b"\r\n\r\n")):
         chunks = [first[:at], first[at:], whole, whole]
         answers, records = alone(lanes, [first, whole, whole])
@@ -81,9 +89,17 @@ def test_more_requests_than_are_answered_at_once_are_all_answered(lanes: Lanes) 
     assert compare_sequence(lanes, requests, [b"".join(requests)]) == 100
 
 
+def test_links_and_the_pixel_share_a_connection(lanes: Lanes) -> None:
+    names = ["Chrome", "plain", "pixel: plain", "pixel: refused: nobody", "tokens", "pixel: test"]
+    requests = [BOTH[name] for name in names * 6]
+    assert compare_sequence(lanes, requests, [b"".join(requests)]) == 36
+
+
 # Those after which a connection goes on.
 GOING_ON = sorted(
-    name for name in {**HOT, **OTHER} if name not in {"closing", "HTTP/1.0", "broken encoding"}
+    name
+    for name in BOTH
+    if name.removeprefix("pixel: ") not in {"closing", "HTTP/1.0"} and name != "broken encoding"
 )
 
 
@@ -95,7 +111,7 @@ GOING_ON = sorted(
 def test_pipelined_requests_of_all_kinds_are_answered_in_order(
     lanes: Lanes, names: list[str], cuts: list[float]
 ) -> None:
-    requests = [{**HOT, **OTHER}[name] for name in names]
+    requests = [BOTH[name] for name in names]
     data = b"".join(requests)
     ends = sorted({int(cut * len(data)) for cut in cuts} | {0, len(data)})
     chunks = [data[start:end] for start, end in itertools.pairwise(ends)]
@@ -120,8 +136,18 @@ def test_a_request_put_together_at_random(
 
 
 @GENERATED
+@given(PIXEL_TARGETS, HEADERS)
+def test_a_report_by_the_pixel_put_together_at_random(
+    lanes: Lanes, target: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    lines = [name + b": " + value + b"\r\n" for name, value in headers]
+    first = [] if any(name == b"Host" for name, _ in headers) else [HOST]
+    compare(lanes, get(target, *first, *lines))
+
+
+@GENERATED
 @given(
-    st.sampled_from(sorted(HOT)),
+    st.sampled_from(sorted(TAKEN)),
     st.lists(
         st.tuples(
             st.floats(0, 0.999),
@@ -135,7 +161,7 @@ def test_a_request_put_together_at_random(
 def test_a_recorded_request_with_some_bytes_changed(
     lanes: Lanes, name: str, changes: list[tuple[float, str, int | None]]
 ) -> None:
-    data = bytearray(HOT[name])
+    data = bytearray(TAKEN[name])
     for place, how, byte in changes:
         at = int(place * len(data))
         if how == "remove" or byte is None:

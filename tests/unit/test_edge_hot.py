@@ -7,15 +7,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from prometheus_client import REGISTRY
 
+from connection_tools import keep_waiting, opened, settle, value
 from edge_tools import FakeKeys, Running, drain, link, program, serving, wait_until
 from headwater import clock, limits
-from headwater.edge import hot
 from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
 from headwater.errors import JournalError
@@ -25,13 +23,6 @@ CLICK = get(b"/c/spring_1", HOST)
 FOUND = b"HTTP/1.1 302 Found"
 # What uvloop reads of a connection at once.
 READ_BYTES_MAX = 256_000
-
-
-@contextmanager
-def opened(edge: Running) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=3) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield sock
 
 
 @pytest.fixture
@@ -47,32 +38,6 @@ def answers(sock: socket.socket, count: int) -> bytes:
         assert chunk, "the connection was closed"
         received += chunk
     return received
-
-
-def settle(edge: Running, outcome: bool | Exception = True) -> None:
-    """Let the clicks that wait be safe, and those that follow."""
-    edge.writer.outcome = outcome
-    waiting, edge.waiting = edge.waiting, []  # type: ignore[attr-defined]
-    for waiter in waiting:
-        edge.loop.call_soon_threadsafe(edge.writer._settle, waiter, outcome)
-
-
-def keep_waiting(edge: Running) -> None:
-    """From now on no click becomes safe until `settle`."""
-    edge.writer.outcome = None
-    edge.waiting = []  # type: ignore[attr-defined]
-    put = edge.writer.put
-
-    def noted(partition: int, record: bytes, waiter: hot.Answers) -> None:
-        put(partition, record, waiter)
-        if edge.writer.outcome is None:
-            edge.waiting.append(waiter)  # type: ignore[attr-defined]
-
-    edge.writer.put = noted  # type: ignore[method-assign, assignment]
-
-
-def value(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 # ---- answers

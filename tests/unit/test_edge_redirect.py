@@ -246,9 +246,11 @@ def test_a_visitor_is_given_a_cookie_and_recognised_by_it(edge: Running) -> None
 def test_b18_a_tampered_cookie_gets_a_new_id(edge: Running) -> None:
     good = ids.visitor_id()
     broken = (f"{good}.", f"{good}.x", f"{good}.1234567", f".{good}", f"{good}.1.1")
-    for value in ("x" * 26, "8" + "0" * 25, '"quoted"', "a" * 4096, "", *broken):
+    one = ("0" * 26, "7" * 26)
+    for value in ("x" * 26, "8" + "0" * 25, '"quoted"', "a" * 4096, "", *broken, *one):
         reply = edge.call("GET", "/c/spring_1", headers={"Cookie": f"hw_visitor={value}"})
         assert reply.status == 302
+        assert edge.one().body[3] & Flag.NEW_VISITOR
         assert (value[:26] or "=;") not in reply.headers["Set-Cookie"]
 
 

@@ -16,9 +16,10 @@ from publicsuffixlist import PublicSuffixList
 from headwater import limits
 
 NAME = "hw_visitor"
-# 26 characters of 5 bits hold 130; the first of 128 bits is at most 7.
-_VISITOR = r"[0-7][0-9a-hjkmnp-tv-z]{25}"
-_VALUE = re.compile(rf"({_VISITOR})(?:\.([0-9]{{1,6}}))?", re.ASCII)
+# 26 characters of 5 bits hold 130; the first of 128 bits is at most 7. One character over and over
+# is a placeholder, which recognises nobody.
+_VISITOR = r"(?!(?P<only>.)(?P=only){25})[0-7][0-9a-hjkmnp-tv-z]{25}"
+_VALUE = re.compile(rf"(?P<visitor>{_VISITOR})(?:\.(?P<until_day>[0-9]{{1,6}}))?", re.ASCII)
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.ASCII)
 _DAY_S = 86_400
 
@@ -34,7 +35,7 @@ class Known(NamedTuple):
 def is_visitor(value: str) -> bool:
     """Whether `value` is a visitor id this server could have given."""
     match = _VALUE.fullmatch(value)
-    return match is not None and match[2] is None
+    return match is not None and match["until_day"] is None
 
 
 def read(headers: Iterable[str]) -> str | None:
@@ -55,7 +56,7 @@ def read_known(headers: Iterable[str]) -> Known | None:
             name, _, value = pair.strip(" \t").partition("=")
             match = _VALUE.fullmatch(value) if name == NAME else None
             if match is not None:
-                return Known(match[1], int(match[2] or 0))
+                return Known(match["visitor"], int(match["until_day"] or 0))
     return None
 
 

@@ -1,8 +1,8 @@
-"""A connection whose plain requests for links go past the HTTP library: the hot lane.
+"""A connection whose plain requests for links and the pixel go past the HTTP library: the hot lane.
 
 Bytes are offered to the lane only when aiohttp's parser holds none of an unfinished message and
 nothing is being answered; whatever the lane does not take goes to the parser, in order. A chunk's
-answers leave together when its clicks are safe; until then they are a request in progress, and
+answers leave together when its events are safe; until then they are a request in progress, and
 what comes meanwhile is held.
 """
 
@@ -15,28 +15,31 @@ from typing import Any
 from aiohttp.web_protocol import _ErrInfo
 
 from headwater import clock
+from headwater.edge import hot_counts
 from headwater.edge.accept import DeadlinePassed
 from headwater.edge.hot_links import HotLinks, Taken
 from headwater.edge.protocol import EdgeProtocol, EdgeServer
-from headwater.errors import JournalFull
 
 log = logging.getLogger(__name__)
 
-_ROUTE = "redirect"
 _HEAD_END = b"\r\n\r\n"
 _NANOSECONDS = 1e9
 
 
 class Answers:
-    """What one chunk's requests are answered once their clicks are safe, or the deadline passes.
+    """What one chunk's requests are answered once their events are safe, or the deadline passes.
 
-    It is what the journal tells, in a future's place, of each of its records.
+    It is what the journal tells, in a future's place, of each of its records. `kind` is what they
+    are: clicks, conversions, rejections.
     """
 
-    __slots__ = ("_began_ns", "_left", "_protocol", "count", "data", "is_last")
+    __slots__ = ("_began_ns", "_left", "_protocol", "count", "data", "is_last", "kind")
 
-    def __init__(self, protocol: HotProtocol, data: bytes, count: int, *, is_last: bool) -> None:
+    def __init__(
+        self, protocol: HotProtocol, data: bytes, count: int, kind: str, *, is_last: bool
+    ) -> None:
         self._protocol = protocol
+        self.kind = kind
         self._began_ns = clock.perf_ns()
         self._left = count
         self.data = data
@@ -55,23 +58,15 @@ class Answers:
         return self._protocol._loop
 
     def set_result(self, is_in_redis: bool, /) -> None:  # noqa: ARG002
-        """One click is safe."""
-        self._protocol.hot.edge.meters.accepted("click")
+        """One event is safe."""
+        self._protocol.hot.edge.meters.accepted(self.kind)
         self._settle(1)
 
     def set_exception(self, error: BaseException, /) -> None:
-        """One click is not, or the deadline passed for all that are left: the visitors leave."""
-        meters = self._protocol.hot.edge.meters
-        if isinstance(error, DeadlinePassed):
-            meters.unaccepted("deadline", self._left)
-            self._settle(self._left)
-            return
-        if isinstance(error, JournalFull):
-            meters.unaccepted("journal_full")
-        else:
-            meters.unaccepted("error")
-            log.error("click not recorded", extra={"fields": {"error": type(error).__name__}})
-        self._settle(1)
+        """One event is not, or the deadline passed for all that are left: the visitors leave."""
+        number = self._left if isinstance(error, DeadlinePassed) else 1
+        hot_counts.not_safe(self._protocol.hot.edge.meters, self.kind, error, number)
+        self._settle(number)
 
     def _settle(self, number: int) -> None:
         self._left -= number
@@ -117,15 +112,17 @@ class HotProtocol(EdgeProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        size, answer, records, is_last = taken
+        size, answer, records, is_last, kind, reason = taken
         rest = data[size:]
         if rest:
             self._hold(rest)
         self._server.requests_count += len(records)
-        answers = Answers(self, answer, len(records), is_last=is_last)
+        answers = Answers(self, answer, len(records), kind, is_last=is_last)
         self._pending = answers
         self._request_in_progress = True
         edge = self.hot.edge
+        if reason is not None:
+            hot_counts.refused(edge.meters, reason, len(records))
         put = edge.writer.put
         for partition, record in records:
             try:
@@ -188,12 +185,14 @@ class HotProtocol(EdgeProtocol):
         self._receive(held)
 
     def answer(self, answers: Answers) -> None:
-        """Write answers, as every click of theirs is safe or given up."""
+        """Write answers, as every event of theirs is safe or given up."""
         self._pending = None
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
-        self.hot.edge.meters.observe(_ROUTE, answers.seconds, answers.count)
+        self.hot.edge.meters.observe(
+            hot_counts.ROUTES[answers.kind], answers.seconds, answers.count
+        )
         transport = self.transport
         if transport is None or transport.is_closing():
             return

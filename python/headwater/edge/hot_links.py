@@ -1,13 +1,16 @@
-"""What the hot lane in Rust is told: names and bounds, links worked out, lists, keys.
+"""What the hot lane in Rust is told: names and bounds, links and event types worked out, lists,
+keys.
 
 Whatever needs more than that is not its own: it says so, and the ordinary handlers answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_from_bytes
 
+from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 
 from headwater import _core, ids, limits
@@ -18,16 +21,28 @@ from headwater.edge.fields import CLICK_PARAMETERS
 from headwater.edge.links import Link, Program, Value, pass_over
 from headwater.edge.lists import AddressLists
 from headwater.edge.redirect import AD_CLICK_IDS, forwarded_names
-from headwater.edge.responses import Redirect
+from headwater.edge.responses import GIF, Redirect, gif
 from headwater.edge.routes import ROUTES
 from headwater.edge.targets import Pieces, Target
+from headwater.model.aliases import TAKEN
+from headwater.model.currency import EXPONENTS
 from headwater.model.destination import CLICK_ID
 
-Taken = tuple[int, bytes, list[tuple[int, bytes]], bool]
-"""Bytes taken, their answers, their records with partitions, whether the connection ends."""
+Taken = tuple[int, bytes, list[tuple[int, bytes]], bool, str, str | None]
+"""Bytes taken, their answers, their records with partitions, whether the connection ends; what each
+request came to (click, conversion, rejection), and why it is refused.
+"""
 
 _TIMESTAMP: Final = "timestamp"
 _OF_VISITS: Final = frozenset((CLICK_ID, _TIMESTAMP, *CLICK_PARAMETERS))
+_OF_PIXELS: Final = TAKEN | {"_"}
+
+
+def _head_of(answer: web.Response) -> str:
+    """Status and headers of an answer as they leave, but for those of the moment."""
+    lines = [f"{answer.status} {answer.reason}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return "\r\n".join([*lines, f"Content-Length: {answer.content_length}", ""])
 
 
 class HotRules(NamedTuple):
@@ -35,6 +50,8 @@ class HotRules(NamedTuple):
 
     identity_key: bytes
     answer_head: str = Redirect.HEAD
+    pixel_head: str = _head_of(gif())
+    pixel_image: bytes = GIF
     parameters: tuple[str, ...] = CLICK_PARAMETERS
     ad_click_ids: tuple[str, ...] = AD_CLICK_IDS
     reserved_paths: frozenset[str] = frozenset(ROUTES)
@@ -51,6 +68,9 @@ class HotRules(NamedTuple):
     location_bytes_max: int = limits.LOCATION_BYTES_MAX
     cookie_age_s_max: int = limits.COOKIE_AGE_S_MAX
     code_characters_max: int = limits.LINK_CODE_CHARACTERS_MAX
+    pixel_value_bytes_max: int = min(limits.PARAMETER_BYTES_MAX, limits.ORDER_ID_BYTES_MAX)
+    amount_digits_max: int = limits.AMOUNT_DIGITS_MAX
+    currencies: Mapping[str, int] = EXPONENTS
 
 
 class HotLink(NamedTuple):
@@ -74,6 +94,19 @@ class HotLink(NamedTuple):
     """None: the destination places the click's id itself."""
     forward: list[tuple[str, str]]
     """Parameters handed on: the name in the request, and as it leaves."""
+
+
+class HotEvent(NamedTuple):
+    """An event type that the pixel may report now, with all that does not depend on the report."""
+
+    number: int
+    program: int
+    brand: int
+    partition: int
+    needs_order: bool
+    is_denied: bool
+    site: str
+    currency: str
 
 
 class HotSource:
@@ -118,6 +151,30 @@ class HotSource:
             tail=_parts(tail, link, program),
             click_param=None if target.is_closed else program.click_param,
             forward=_forwarded(program, target),
+        )
+
+    def event(self, program_code: str, code: str) -> HotEvent | None:
+        """The event type that two codes name; None: not for this lane."""
+        table = self._edge.table
+        program = table.program(program_code)
+        if program is None or not program.brand or not table.program_active(program):
+            return None
+        is_on = program.methods is None or "pixel" in program.methods
+        # A parameter that means something else to the program is the ordinary lane's.
+        if not is_on or not program.aliases.keys().isdisjoint(_OF_PIXELS):
+            return None
+        found = table.event_type(program.number, code)
+        if found is None or not found.active or found.kind == "click":
+            return None
+        return HotEvent(
+            number=found.number,
+            program=program.number,
+            brand=program.brand,
+            partition=table.partition(program.brand),
+            needs_order=found.kind == "sale",
+            is_denied=program.denied,
+            site=program.site,
+            currency=program.currency,
         )
 
     def site(self, host: str) -> str:

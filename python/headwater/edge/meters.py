@@ -36,9 +36,9 @@ class Meters:
         """Visitors were redirected and their clicks were not safe."""
         self._unaccepted[reason] += number
 
-    def rejected(self, source: str, reason: str) -> None:
-        """A report was recorded as a rejection."""
-        self._rejected[source, reason] += 1
+    def rejected(self, source: str, reason: str, number: int = 1) -> None:
+        """Reports were recorded as rejections."""
+        self._rejected[source, reason] += number
 
     def refused(self, route: str, code: str) -> None:
         """A request was refused."""

@@ -1,8 +1,10 @@
 //! The hot lane as a Python object.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use headwater_hotpath::{AddressLists, DayKeys, HotLane, Link, Part, Ranges, Rules, Source, Token};
+use headwater_hotpath::{
+    AddressLists, DayKeys, Event, HotLane, Link, Part, Ranges, Rules, Source, Token,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -12,6 +14,8 @@ use pyo3::types::PyBytes;
 struct RulesIn {
     identity_key: Vec<u8>,
     answer_head: String,
+    pixel_head: String,
+    pixel_image: Vec<u8>,
     parameters: Vec<String>,
     ad_click_ids: Vec<String>,
     reserved_paths: HashSet<String>,
@@ -28,6 +32,9 @@ struct RulesIn {
     location_bytes_max: usize,
     cookie_age_s_max: u64,
     code_characters_max: usize,
+    pixel_value_bytes_max: usize,
+    amount_digits_max: usize,
+    currencies: HashMap<String, u8>,
 }
 
 impl From<RulesIn> for Rules {
@@ -35,6 +42,8 @@ impl From<RulesIn> for Rules {
         Self {
             identity_key: given.identity_key,
             answer_head: given.answer_head,
+            pixel_head: given.pixel_head,
+            pixel_image: given.pixel_image,
             parameters: given.parameters,
             ad_click_ids: given.ad_click_ids,
             reserved_paths: given.reserved_paths,
@@ -51,6 +60,9 @@ impl From<RulesIn> for Rules {
             location_bytes_max: given.location_bytes_max,
             cookie_age_s_max: given.cookie_age_s_max,
             code_characters_max: given.code_characters_max,
+            pixel_value_bytes_max: given.pixel_value_bytes_max,
+            amount_digits_max: given.amount_digits_max,
+            currencies: given.currencies,
         }
     }
 }
@@ -106,6 +118,34 @@ fn parts(given: Vec<(String, Option<String>)>) -> Vec<Part> {
     given.into_iter().map(|(text, name)| Part { text, token: name.map(token) }).collect()
 }
 
+/// The attributes of `headwater.edge.hot_links.HotEvent`.
+#[derive(FromPyObject)]
+struct EventIn {
+    number: u64,
+    program: u64,
+    brand: u64,
+    partition: u16,
+    needs_order: bool,
+    is_denied: bool,
+    site: String,
+    currency: String,
+}
+
+impl From<EventIn> for Event {
+    fn from(given: EventIn) -> Self {
+        Self {
+            number: given.number,
+            program: given.program,
+            brand: given.brand,
+            partition: given.partition,
+            needs_order: given.needs_order,
+            is_denied: given.is_denied,
+            site: given.site,
+            currency: given.currency,
+        }
+    }
+}
+
 /// The Python object that is asked, and what went wrong with it.
 struct Asked<'a, 'py> {
     source: &'a Bound<'py, PyAny>,
@@ -140,6 +180,11 @@ impl Source for Asked<'_, '_> {
         found.map(Link::from)
     }
 
+    fn event(&mut self, program: &str, code: &str) -> Option<Event> {
+        let found: Option<EventIn> = self.call("event", (program, code))?;
+        found.map(Event::from)
+    }
+
     fn site(&mut self, host: &str) -> Option<String> {
         self.call("site", (host,))
     }
@@ -153,10 +198,18 @@ impl Source for Asked<'_, '_> {
     }
 }
 
-/// Bytes taken, the answer, the records with their partitions, whether the connection ends.
-type TakenOut<'py> = (usize, Bound<'py, PyBytes>, Vec<(u16, Bound<'py, PyBytes>)>, bool);
+/// Bytes taken, the answer, the records with their partitions, whether the connection ends, what
+/// each of the requests came to and why it is refused.
+type TakenOut<'py> = (
+    usize,
+    Bound<'py, PyBytes>,
+    Vec<(u16, Bound<'py, PyBytes>)>,
+    bool,
+    &'static str,
+    Option<&'static str>,
+);
 
-/// The requests for links of one edge process.
+/// The requests for links and the pixel of one edge process.
 #[pyclass(name = "HotLane", module = "headwater._core")]
 pub(crate) struct PyHotLane {
     lane: HotLane,
@@ -233,9 +286,11 @@ impl PyHotLane {
             let records = records.map(|(partition, raw)| (*partition, PyBytes::new(py, raw)));
             (
                 taken.bytes,
-                PyBytes::new(py, taken.answer.as_bytes()),
+                PyBytes::new(py, &taken.answer),
                 records.collect(),
                 taken.is_last,
+                taken.kind.name(),
+                taken.kind.reason(),
             )
         }))
     }

@@ -237,6 +237,9 @@ pub const HOT_HEADERS_MAX: usize = 64;
 pub const HOT_REQUESTS_MAX: usize = 32;
 /// Links held ready for the hot lane, some 600 bytes each. At the bound all are made ready anew.
 pub const HOT_LINKS_MAX: usize = 262_144;
+/// Event types held ready for the hot lane, some 300 bytes each: of some thousands of programs. At
+/// the bound all are made ready anew.
+pub const HOT_EVENT_TYPES_MAX: usize = 65_536;
 
 /// The bounds of state that a test sets lower, so that each can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

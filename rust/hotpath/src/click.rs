@@ -1,38 +1,27 @@
 //! A visit to a link: its record, and the redirect.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use headwater_engine::identity::digest::identifier_digest;
 use headwater_engine::identity::{Identifier, IdentifierType};
-use headwater_engine::limits::DAY_MS;
 use headwater_engine::record::{
-    flags, Body, Click, Client, Identifiers, Network, Params, Record, Request, Trust, SOURCE_LINK,
+    flags, Body, Click, Identifiers, Params, Record, Trust, SOURCE_LINK,
 };
 
-use crate::address;
+use crate::caller::Caller;
 use crate::cookie;
-use crate::head::Head;
 use crate::id;
-use crate::lane::{HotLane, Source};
+use crate::lane::{HotLane, Kind, Made, Source};
 use crate::link::{Link, Part, Token};
-use crate::query::{cut, decode, encode, may_be_card, may_be_personal, Query};
+use crate::query::{cut, decode, encode, may_be_card, Query};
 
-const HTTP_1_1: u64 = 11;
 const TRUNCATED: &str = "truncated";
 
 /// A request for a link that is held.
 #[derive(Debug)]
 pub(crate) struct Visit<'a> {
-    pub(crate) head: &'a Head<'a>,
-    pub(crate) host: String,
+    pub(crate) caller: Caller<'a>,
     pub(crate) link: Arc<Link>,
-    pub(crate) address: IpAddr,
-    /// The peer is a trusted proxy.
-    pub(crate) is_proxied: bool,
-    /// The visitor came to the proxy over TLS.
-    pub(crate) is_secure: bool,
-    pub(crate) now_ms: u64,
 }
 
 /// Names and values that a click carries to reports.
@@ -45,22 +34,19 @@ impl Visit<'_> {
         &self,
         lane: &mut HotLane,
         date: &str,
-        answer: &mut String,
+        answer: &mut Vec<u8>,
         source: &mut impl Source,
-    ) -> Option<Vec<u8>> {
-        if self.link.expires_ms.is_some_and(|expires_ms| self.now_ms >= expires_ms) {
+    ) -> Option<Made> {
+        let caller = &self.caller;
+        if self.link.expires_ms.is_some_and(|expires_ms| caller.now_ms >= expires_ms) {
             return None;
         }
-        let query = Query::read(self.head.query, lane.rules.query_parameters_max)?;
-        if query.has("u") || !self.has_consent(&query) {
+        let query = Query::read(caller.head.query, lane.rules.query_parameters_max)?;
+        if query.has("u") || !self.has_consent(&query) || !caller.is_plain() {
             return None;
         }
-        // Pages put what was typed into their addresses, and browsers send those on.
-        if [self.head.user_agent, self.head.referrer].into_iter().flatten().any(may_be_personal) {
-            return None;
-        }
-        let known = self.head.cookie.and_then(cookie::read);
-        let click_id = self.click_id(lane)?;
+        let known = caller.head.cookie.and_then(cookie::read);
+        let click_id = lane.pool.event_id(caller.now_ms)?;
         let visitor = match known {
             Some(known) => known.visitor.to_owned(),
             None => written(lane.pool.take()?),
@@ -68,27 +54,24 @@ impl Visit<'_> {
         let parameters = parameters(lane, &query)?;
         let location = self.location(lane, &query, &parameters, click_id)?;
         let mut set_cookie = String::new();
-        let now_s = self.now_ms / 1000;
+        let now_s = caller.now_ms / 1000;
         let age_s = self.link.cookie_age_s;
         if !known.is_some_and(|known| {
             cookie::lives_on(known.until_day, now_s, age_s, lane.rules.cookie_age_s_max)
         }) {
-            let is_same_site = self.is_secure && source.site(&self.host)? == self.link.site;
-            cookie::write(&visitor, now_s, age_s, self.is_secure, is_same_site, &mut set_cookie);
+            let is_same_site = caller.is_secure && source.site(&caller.host)? == self.link.site;
+            cookie::write(&visitor, now_s, age_s, caller.is_secure, is_same_site, &mut set_cookie);
         }
         let flags = self.flags(lane, &query, known.is_none());
         let record = self.record(lane, &query, &parameters, click_id, &visitor, flags, source)?;
-        for part in ["HTTP/1.1 ", &lane.rules.answer_head, "Location: ", &location, "\r\n"] {
-            answer.push_str(part);
+        let close = if caller.head.is_last { "Connection: close\r\n" } else { "" };
+        for part in ["HTTP/1.1 ", &lane.rules.answer_head, "Location: ", &location, "\r\n"]
+            .into_iter()
+            .chain([&*set_cookie, close, "Date: ", date, "\r\n\r\n"])
+        {
+            answer.extend_from_slice(part.as_bytes());
         }
-        answer.push_str(&set_cookie);
-        if self.head.is_last {
-            answer.push_str("Connection: close\r\n");
-        }
-        for part in ["Date: ", date, "\r\n\r\n"] {
-            answer.push_str(part);
-        }
-        Some(record)
+        Some(Made { kind: Kind::Click, partition: self.link.partition, record })
     }
 
     fn has_consent(&self, query: &Query<'_>) -> bool {
@@ -96,14 +79,6 @@ impl Visit<'_> {
             Some(said) => said == "granted",
             None => !self.link.is_denied,
         }
-    }
-
-    /// 48 bits of time in milliseconds, then 80 random bits.
-    fn click_id(&self, lane: &mut HotLane) -> Option<[u8; 16]> {
-        let random: [u8; 10] = lane.pool.take()?;
-        let [_, _, time @ ..] = self.now_ms.to_be_bytes();
-        let mut bytes = time.into_iter().chain(random);
-        Some(std::array::from_fn(|_| bytes.next().unwrap_or(0)))
     }
 
     fn flags(&self, lane: &HotLane, query: &Query<'_>, is_new: bool) -> u64 {
@@ -134,26 +109,12 @@ impl Visit<'_> {
         let known = self.identifiers(lane, query, visitor)?;
         let pairs: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let prefix = address::prefix(self.address);
-        let country = if lane.lists.has_countries {
-            source.country(&self.address.to_string())?
-        } else {
-            None
-        };
+        let place = self.caller.place(lane, source)?;
         let (mut known_bytes, mut pair_bytes) = (Vec::new(), Vec::new());
-        let limits = &lane.rules;
-        let head = self.head;
-        let client = Client {
-            address_prefix: Some(&prefix),
-            user_agent: head.user_agent.map(|text| cut(text, limits.user_agent_bytes_max)),
-            referrer: head.referrer.map(|text| cut(text, limits.referrer_bytes_max)),
-            network: Some(self.network(lane, country.as_deref())?),
-            request: Some(self.request(lane)),
-        };
         let record = Record {
             event_id: click_id,
             brand: self.link.brand,
-            accept_ms: self.now_ms,
+            accept_ms: self.caller.now_ms,
             claim_ms: None,
             trust: Trust::Browser,
             source: SOURCE_LINK,
@@ -164,7 +125,7 @@ impl Visit<'_> {
                 flags,
                 identifiers: Identifiers::encode(&known, &mut known_bytes),
                 params: Params::encode(&pairs, &mut pair_bytes),
-                client,
+                client: self.caller.kept(lane, self.link.brand, &place)?,
             }),
         };
         let bytes = record.encode();
@@ -193,56 +154,6 @@ impl Visit<'_> {
         Some(found)
     }
 
-    /// What the lists and the keys say of the address; `None` when the keys are another day's, or
-    /// the user agent names a crawler that the lists know.
-    fn network<'a>(&self, lane: &'a HotLane, country: Option<&'a str>) -> Option<Network<'a>> {
-        let lists = &lane.lists;
-        if let (Some(crawlers), Some(agent)) = (&lists.crawlers, self.head.user_agent) {
-            if crawlers.is_match(agent) {
-                return None;
-            }
-        }
-        if self.now_ms / DAY_MS != lane.keys.day {
-            return None;
-        }
-        let under = |key: &Option<Vec<u8>>| {
-            key.as_ref().and_then(|key| address::digest(key, self.link.brand, self.address))
-        };
-        let held = lists.ranges.iter().filter(|(_, ranges)| ranges.hold(self.address));
-        Some(Network {
-            address: under(&lane.keys.today),
-            address_before: under(&lane.keys.before),
-            flags: held.fold(lists.loaded_flags, |found, (flag, _)| found | flag),
-            country,
-            lists: lists.version.as_deref(),
-        })
-    }
-
-    fn request(&self, lane: &HotLane) -> Request<'_> {
-        let (head, limits) = (self.head, &lane.rules);
-        let fetch = |text| cut(text, limits.fetch_bytes_max);
-        let hint = |text| cut(text, limits.agent_hint_bytes_max);
-        Request {
-            // A proxy speaks its own version to us, whatever the browser spoke to it.
-            http_version: if self.is_proxied { 0 } else { HTTP_1_1 },
-            is_secure: self.is_secure,
-            fetch_dest: head.fetch_dest.map(fetch),
-            fetch_mode: head.fetch_mode.map(fetch),
-            fetch_site: head.fetch_site.map(fetch),
-            fetch_user: head.fetch_user.map(fetch),
-            purpose: None,
-            accept: head.accept.map(|text| cut(text, limits.accept_bytes_max)),
-            accept_language: head.accept_language.map(|text| {
-                let text = cut(text, 4 * limits.language_bytes_max);
-                let first = text.split([',', ';']).next().unwrap_or_default();
-                cut(first.trim_matches(' '), limits.language_bytes_max)
-            }),
-            agent_brands: head.agent_brands.map(|text| cut(text, limits.agent_brands_bytes_max)),
-            agent_mobile: head.agent_mobile.map(hint),
-            agent_platform: head.agent_platform.map(hint),
-        }
-    }
-
     /// The destination with what the visit adds to it; `None` when that is too long.
     fn location(
         &self,
@@ -259,7 +170,9 @@ impl Visit<'_> {
                 text.push_str(&part.text);
                 match &part.token {
                     Some(Token::ClickId) => text.push_str(&id_text),
-                    Some(Token::Timestamp) => text.push_str(&(self.now_ms / 1000).to_string()),
+                    Some(Token::Timestamp) => {
+                        text.push_str(&(self.caller.now_ms / 1000).to_string())
+                    }
                     Some(Token::Parameter(name)) => {
                         let value = parameters.iter().find(|(other, _)| other == name);
                         encode(value.map_or("", |(_, value)| value), text);

@@ -25,7 +25,20 @@ pub(crate) fn read(header: &str) -> Option<Known<'_>> {
     })
 }
 
+/// The visitor of a cookie's value, where it is given as an identifier; any other value stays.
+pub(crate) fn visitor_of(value: &str) -> &str {
+    shaped(value).map_or(value, |known| known.visitor)
+}
+
+/// One character over and over is a placeholder, which recognises nobody.
 fn known(value: &str) -> Option<Known<'_>> {
+    let known = shaped(value)?;
+    let mut characters = known.visitor.bytes();
+    let first = characters.next();
+    characters.any(|character| Some(character) != first).then_some(known)
+}
+
+fn shaped(value: &str) -> Option<Known<'_>> {
     let visitor = value.get(..VISITOR_CHARACTERS)?;
     let mut characters = visitor.bytes();
     if !characters.next().is_some_and(|first| (b'0'..=b'7').contains(&first))
@@ -96,6 +109,8 @@ mod tests {
             "8zzzzzzzzzzzzzzzzzzzzzzzzz",
             "7zzzzzzzzzzzzzzzzzzzzzzzz",
             "7zzzzzzzzzzzzzzzzzzzzzzzzu",
+            "77777777777777777777777777",
+            "00000000000000000000000000.20000",
             "7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
             "7zzzzzzzzzzzzzzzzzzzzzzzzz.",
             "7zzzzzzzzzzzzzzzzzzzzzzzzz.1234567",
@@ -104,6 +119,8 @@ mod tests {
             let header = format!("hw_visitor={value}; a=b");
             assert_eq!(read(&header), None, "{value}");
         }
+        assert_eq!(visitor_of("77777777777777777777777777.1"), "77777777777777777777777777");
+        assert_eq!(visitor_of("any.1"), "any.1");
         assert_eq!(read("xhw_visitor=1; HW_VISITOR=2"), None);
     }
 }

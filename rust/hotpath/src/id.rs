@@ -31,6 +31,30 @@ impl Pool {
         self.at = end;
         Some(found)
     }
+
+    /// An id of a moment: 48 bits of time in milliseconds, then 80 random bits.
+    pub(crate) fn event_id(&mut self, now_ms: u64) -> Option<[u8; 16]> {
+        let random: [u8; 10] = self.take()?;
+        let [_, _, time @ ..] = now_ms.to_be_bytes();
+        let mut bytes = time.into_iter().chain(random);
+        Some(std::array::from_fn(|_| bytes.next().unwrap_or(0)))
+    }
+}
+
+/// The bytes of an id's 26 characters; `None` for what is no id's text.
+pub(crate) fn read(text: &str) -> Option<[u8; 16]> {
+    if text.len() != TEXT_CHARACTERS {
+        return None;
+    }
+    let mut number = 0_u128;
+    for byte in text.bytes() {
+        let value = ALPHABET.iter().position(|other| *other == byte)?;
+        if number >> 123 != 0 {
+            return None;
+        }
+        number = number << 5 | value as u128;
+    }
+    Some(number.to_be_bytes())
 }
 
 /// Appends the 26 characters of an id: Crockford's base32 in lower case.
@@ -55,6 +79,20 @@ mod tests {
         text.clear();
         write(1_u128.to_be_bytes(), &mut text);
         assert_eq!(text, "00000000000000000000000001");
+    }
+
+    #[test]
+    fn the_text_of_an_id_is_read_and_no_other() {
+        for id in [[0; 16], [0xff; 16], 0x0102_0304_0506_u128.to_be_bytes()] {
+            let mut text = String::new();
+            write(id, &mut text);
+            assert_eq!(read(&text), Some(id), "{text}");
+            for other in ["8", "i", "Z", "-"] {
+                assert_eq!(read(&format!("{other}{}", &text[1..])), None);
+            }
+            assert_eq!(read(&text[1..]), None);
+            assert_eq!(read(&format!("0{text}")), None);
+        }
     }
 
     #[test]

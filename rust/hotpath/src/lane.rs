@@ -1,21 +1,27 @@
 //! The lane itself: what it was told, and the requests of one chunk of bytes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, BuildError};
 use headwater_engine::limits::HOT_REQUESTS_MAX;
 
-use crate::address::{self, Ranges};
+use crate::address::Ranges;
+use crate::caller::Caller;
 use crate::click::Visit;
+use crate::event::{Event, Events};
 use crate::head::{self, Head};
 use crate::id::Pool;
 use crate::link::{Link, Links};
+use crate::money::Currencies;
+use crate::pixel;
 
 /// Random bytes one request may use: of its click id 10, of a new visitor's id 16.
 const REQUEST_RANDOM_BYTES: usize = 26;
 /// Random bytes fetched at once: one system call is paid for some hundreds of requests.
 const REFILL_BYTES: usize = 512 * REQUEST_RANDOM_BYTES;
 const LINKS: &str = "/c/";
+const PIXEL: &str = "/px.gif";
 
 /// What never changes while the edge runs: its key, and the names and bounds of the ordinary lane.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +30,10 @@ pub struct Rules {
     pub identity_key: Vec<u8>,
     /// The redirect's status and the headers that are always the same, from the status code on.
     pub answer_head: String,
+    /// The status and all headers but the date of the pixel, from the status code on.
+    pub pixel_head: String,
+    /// The pixel.
+    pub pixel_image: Vec<u8>,
     /// Names of what a click carries to reports, in the order of the record.
     pub parameters: Vec<String>,
     /// Names of the click ids of advertising systems.
@@ -56,6 +66,12 @@ pub struct Rules {
     pub cookie_age_s_max: u64,
     /// Characters of a link's code.
     pub code_characters_max: usize,
+    /// Bytes of a value that a report by the pixel may have.
+    pub pixel_value_bytes_max: usize,
+    /// Digits of an amount in minor units.
+    pub amount_digits_max: usize,
+    /// Decimals of the currencies there are.
+    pub currencies: Currencies,
 }
 
 /// The address lists in force.
@@ -102,6 +118,9 @@ pub trait Source {
     /// The link that a code (any case) names on a host, worked out; `None` when it is the ordinary
     /// lane's. The host is a tracking domain's, or empty. The answer is held.
     fn link(&mut self, host: &str, code: &str) -> Option<Link>;
+    /// The event type that the codes of a program and its own name, when the pixel may report it
+    /// now; `None` when it is the ordinary lane's. The answer is held.
+    fn event(&mut self, program: &str, code: &str) -> Option<Event>;
     /// The registrable domain of a host.
     fn site(&mut self, host: &str) -> Option<String>;
     /// The country of an address; the outer `None` when it cannot be told here.
@@ -110,13 +129,54 @@ pub trait Source {
     fn random(&mut self, count: usize) -> Vec<u8>;
 }
 
-/// What was made of the first bytes of a chunk.
+/// What a request came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A click.
+    #[default]
+    Click,
+    /// A report by the pixel.
+    Conversion,
+    /// A report by the pixel that is refused for this reason, and kept.
+    Rejection(&'static str),
+}
+
+impl Kind {
+    /// Its name in the ordinary lane's counts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Click => "click",
+            Self::Conversion => "conversion",
+            Self::Rejection(_) => "rejection",
+        }
+    }
+
+    /// Why a report is refused.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Rejection(reason) => Some(reason),
+            Self::Click | Self::Conversion => None,
+        }
+    }
+}
+
+/// What one request came to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) kind: Kind,
+    pub(crate) partition: u16,
+    pub(crate) record: Vec<u8>,
+}
+
+/// What was made of the first bytes of a chunk: of requests that all came to the same kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// How many bytes that were; what follows is not the lane's, or not whole.
+    /// How many bytes that were; what follows is not the lane's, not whole, or of another kind.
     pub bytes: usize,
+    /// What each of the requests came to.
+    pub kind: Kind,
     /// The answers, one after the other, as they go out.
-    pub answer: String,
+    pub answer: Vec<u8>,
     /// The record of each request, with the partition it belongs to.
     pub records: Vec<(u16, Vec<u8>)>,
     /// The last request asks to close the connection, and nothing follows it.
@@ -133,6 +193,7 @@ pub struct HotLane {
     proxies: Ranges,
     domains: HashSet<String>,
     links: Links,
+    events: Events,
 }
 
 impl HotLane {
@@ -163,13 +224,15 @@ impl HotLane {
         self.links.forget(number, code);
     }
 
-    /// Forgets every link.
+    /// Forgets every link and every event type.
     pub fn forget_all(&mut self) {
         self.links.clear();
+        self.events.clear();
     }
 
-    /// Takes the requests at the start of `data` that are plainly for links. `peer` is the address
-    /// at the other end of the socket, `date` the value of the header. `None`: the first is not.
+    /// Takes the requests at the start of `data` that are plainly for links or the pixel. `peer` is
+    /// the address at the other end of the socket, `date` the value of the header. `None`: the
+    /// first is not.
     pub fn take(
         &mut self,
         data: &[u8],
@@ -184,48 +247,59 @@ impl HotLane {
             if head.is_last && taken.bytes + head.bytes < data.len() {
                 break;
             }
-            let Some(visit) = self.visit(&head, peer, now_ms, source) else { break };
-            let partition = visit.link.partition;
-            let Some(record) = visit.finish(self, date, &mut taken.answer, source) else { break };
-            taken.records.push((partition, record));
+            let answered = taken.answer.len();
+            let made = self.made(&head, peer, now_ms, date, &mut taken.answer, source);
+            let Some(made) = made else { break };
+            if taken.records.is_empty() {
+                taken.kind = made.kind;
+            } else if taken.kind != made.kind {
+                taken.answer.truncate(answered);
+                break;
+            }
+            taken.records.push((made.partition, made.record));
             taken.bytes += head.bytes;
             taken.is_last = head.is_last;
         }
         (taken.bytes > 0).then_some(taken)
     }
 
-    /// Whom a request is of, and which link it is for.
-    fn visit<'a>(
+    /// Appends the answer to a request; `None`, and nothing appended, when it is not the lane's.
+    fn made(
         &mut self,
-        head: &'a Head<'a>,
+        head: &Head<'_>,
         peer: &str,
         now_ms: u64,
+        date: &str,
+        answer: &mut Vec<u8>,
         source: &mut impl Source,
-    ) -> Option<Visit<'a>> {
-        let peer = address::parse(peer)?;
-        let is_proxied = !self.proxies.is_empty() && self.proxies.hold(peer);
-        let address = match head.forwarded_for {
-            Some(chain) if is_proxied => {
-                address::forwarded(chain, &self.proxies, self.rules.forwarded_hops_max)?
-            }
-            _ => peer,
-        };
-        let is_secure = match head.forwarded_proto {
-            Some("https") => is_proxied,
-            Some("http") | None => false,
-            Some(_) if is_proxied => return None,
-            Some(_) => false,
-        };
-        let host = bare_host(head.host);
-        let (domain, code) = self.named(&host, head.path)?;
+    ) -> Option<Made> {
+        let hops_max = self.rules.forwarded_hops_max;
+        let caller = Caller::read(head, peer, &self.proxies, hops_max, now_ms)?;
         if self.pool.left() < REQUEST_RANDOM_BYTES {
             self.pool.fill(&source.random(REFILL_BYTES));
         }
+        if head.path == PIXEL {
+            return pixel::finish(self, &caller, date, answer, source);
+        }
+        let (domain, code) = self.named(&caller.host, head.path)?;
         let link = match self.links.get(domain, code) {
             Some(link) => link,
             None => self.links.hold(domain, source.link(domain, code)?),
         };
-        Some(Visit { head, host, link, address, is_proxied, is_secure, now_ms })
+        Visit { caller, link }.finish(self, date, answer, source)
+    }
+
+    /// The event type that a report names.
+    pub(crate) fn event(
+        &mut self,
+        program: &str,
+        code: &str,
+        source: &mut impl Source,
+    ) -> Option<Arc<Event>> {
+        match self.events.get(program, code) {
+            Some(event) => Some(event),
+            None => Some(self.events.hold(program, code, source.event(program, code)?)),
+        }
     }
 
     /// The tracking domain, if it is one, and the code that a path names.
@@ -242,15 +316,4 @@ impl HotLane {
             && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         is_code.then_some((domain, code))
     }
-}
-
-/// A host in lower case, without a port and a trailing dot.
-fn bare_host(header: &str) -> String {
-    let host = header.to_ascii_lowercase();
-    if host.starts_with('[') {
-        let inside = host.split(']').next().unwrap_or_default();
-        return format!("{inside}]");
-    }
-    let name = host.split(':').next().unwrap_or_default();
-    name.strip_suffix('.').unwrap_or(name).to_owned()
 }

@@ -1,4 +1,5 @@
-//! The hot lane of the edge: the bytes of requests for links in, records and answers out.
+//! The hot lane of the edge: the bytes of requests for links and the pixel in, records and answers
+//! out.
 //!
 //! What it takes is a strict subset of what the ordinary lane takes, and of that it makes the same
 //! records and the same answers, byte for byte but for ids and times; a differential test of the
@@ -10,14 +11,19 @@
 #![deny(missing_docs)]
 
 mod address;
+mod caller;
 mod click;
 mod cookie;
+mod event;
 mod head;
 mod id;
 mod lane;
 mod link;
+mod money;
+mod pixel;
 mod query;
 
 pub use address::Ranges;
-pub use lane::{AddressLists, DayKeys, HotLane, Rules, Source, Taken};
+pub use event::Event;
+pub use lane::{AddressLists, DayKeys, HotLane, Kind, Rules, Source, Taken};
 pub use link::{Link, Part, Token};

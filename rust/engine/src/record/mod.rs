@@ -164,6 +164,8 @@ impl Trust {
 pub const SOURCE_MAX: u64 = 7;
 /// Number of the source of links.
 pub const SOURCE_LINK: u64 = 1;
+/// Number of the source of the pixel.
+pub const SOURCE_PIXEL: u64 = 2;
 /// Number of the source of the tag.
 pub const SOURCE_TAG: u64 = 3;
 /// Number of the source of a partner's own postback.
