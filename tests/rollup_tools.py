@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import sqlalchemy as sa
 
 from book_tools import BRAND, PROGRAM, Log, event
@@ -27,6 +28,7 @@ from headwater.ledger.rollup_tables import (
 )
 from headwater.ledger.schema import (
     actions,
+    click_rollup_changes,
     click_rollups,
     clicks,
     conversions,
@@ -94,16 +96,24 @@ class Traffic(Log):
 
 
 def commit_all(
-    ledger: Ledger, log: Log, cuts: Iterable[int] = (), *, restarts: bool = False
+    ledger: Ledger,
+    log: Log,
+    cuts: Iterable[int] = (),
+    *,
+    restarts: bool = False,
+    rollups: Rollups | None = None,
 ) -> None:
     """Commit the log, cut into batches, each at the time of its last step; with `restarts` by
-    another matcher each."""
-    book, rollups = Book(0, matching.settings_of(ledger, 0)), Rollups()
+    another matcher each, with `rollups` by the one they are of, which goes on."""
+    book = Book(0, matching.settings_of(ledger, 0))
+    row = matching.partition_rows(ledger)[0] if rollups else acquired(ledger)
+    rollups = rollups or Rollups()
     for outcomes in log.outcomes(cuts):
         if restarts:
             book, rollups = Book(0, matching.settings_of(ledger, 0)), Rollups()
+            row = acquired(ledger)
         made = replace(
-            batch(acquired(ledger), **outcomes),
+            batch(row, **outcomes),
             time_ms=max((step[2] for step in outcomes["steps"]), default=0),
         )
         current = book
@@ -116,19 +126,24 @@ def commit_all(
             ),
             rollups=rollups,
         )
+        row = replace(row, position=made.to_position)
     log.steps.clear()
 
 
 def stored(ledger: Ledger, table: sa.Table, grain: int) -> Cells:
-    """The cells of a grain that are not all zero."""
+    """The cells of a grain that are not all zero, with what waits to be added to them."""
     keys = [*CELL, *(["currency"] if "currency" in table.c else [])]
+    names = [column.name for column in table.columns if column.name not in (*keys, "grain")]
     found: Cells = {}
     with ledger.read() as connection:
         for row in connection.execute(sa.select(table).where(table.c.grain == grain)).mappings():
-            sums = {name: row[name] for name in row if name not in (*keys, "grain")}
-            if any(sums.values()):
-                found[tuple(row[name] for name in keys)] = sums
-    return found
+            _add(found, names, tuple(row[name] for name in keys), **{n: row[n] for n in names})
+        if table is click_rollups and grain == 0:
+            for waiting in connection.scalars(sa.select(click_rollup_changes.c.cells)):
+                for row in msgpack.unpackb(waiting):
+                    sums = dict(zip(names, row[len(keys) :], strict=True))
+                    _add(found, names, tuple(row[: len(keys)]), **sums)
+    return {key: sums for key, sums in found.items() if any(sums.values())}
 
 
 def _add(cells: Cells, names: Iterable[str], key: tuple[Any, ...], **sums: int) -> None:

@@ -5,9 +5,10 @@ one call at a time.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 __all__ = [
+    "ClickCells",
     "CoreError",
     "Engine",
     "EnginePoisonedError",
@@ -18,7 +19,9 @@ __all__ = [
     "SnapshotError",
     "SnapshotView",
     "UnknownVersionError",
+    "click_origin",
     "conversion_digest",
+    "device_of",
     "encode_frame",
     "frame_header",
     "identifier_digest",
@@ -99,6 +102,14 @@ def conversion_digest(key: bytes, parts: list[str]) -> bytes:
     each part as its length in bytes (4 bytes little endian) and its UTF-8 bytes. Raises
     `IdentifierError` with the code invalid_key.
     """
+
+def click_origin(record: bytes) -> tuple[int, str, str, str]:
+    """Link, first sub id, country and device of a click's record; 0 or empty where there is none.
+    Raises `FrameError`.
+    """
+
+def device_of(agent: str) -> str:
+    """`ios`, `android`, `mobile` or `desktop`, by a user agent."""
 
 def signals() -> list[tuple[int, str, str, str, str, str, int, int, int, str, int, str]]:
     """The table of signals of fraud scoring, in the order of their numbers.
@@ -189,6 +200,47 @@ class Engine:
     def chain_digest(self) -> bytes:
         """32 bytes that two engines share only if they took the same frames in the same order
         to the same outcomes, however grouped into calls."""
+
+@final
+class ClickCells:
+    """Clicks summed up by rollup cell: program, quarter hour, partner, link, first sub id, country,
+    device; 0 or empty where there is none. Sums are in the order of the ledger's columns.
+    """
+
+    def __new__(cls) -> ClickCells: ...
+    def __len__(self) -> int: ...
+    def count(self, rows: Sequence[tuple[Any, ...]], apart: set[bytes]) -> None:
+        """Add rows of clicks. Those whose id is in `apart`, and touches that are no clicks, only
+        name their sub ids. Raises FrameError for a record that is not a click's.
+        """
+
+    def add(
+        self,
+        key: tuple[int, int, int, int, str, str, str],
+        verdict: str,
+        counted: str,
+        is_unique: bool,
+        count: int,
+    ) -> None:
+        """Add so many clicks that stand alike to their cell; `count` may be below zero."""
+
+    def programs(self) -> dict[int, int]:
+        """The programs that have cells other than zero, each with its first quarter hour."""
+
+    def sub_ids(self) -> dict[tuple[int, int, int], list[str]]:
+        """By program, partner and day of UTC: the sub ids, in the order in which they came up."""
+
+    def sum_up(self, sub_ids: Set[tuple[tuple[int, int, int], str]], rest: str) -> None:
+        """Put the cells of some sub ids, each of a partner's day, into those of `rest`."""
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The cells other than zero by their keys: rows of the ledger's table, of grain 0."""
+
+    def encode(self) -> bytes:
+        """The cells other than zero as MessagePack: an array of key and sums for each."""
+
+    def merge(self, encoded: bytes) -> None:
+        """Add cells that `encode` gave. Raises FrameError for other bytes."""
 
 class _HotRules(Protocol):
     """Names and bounds of the ordinary lane: `headwater.edge.hot_links.HotRules`."""

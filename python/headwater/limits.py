@@ -186,6 +186,11 @@ BATCH_FRAMES_MAX: Final = 512
 # Bytes one read of the streams should stay below: frames vary from one record to a full one.
 READ_BYTES_MAX: Final = 32 * MIB
 READ_BLOCK_MS: Final = 100
+# After a batch of so many clicks the next is read no sooner than this after the last: three
+# milliseconds that every transaction takes are then shared by hundreds. What is reported meanwhile
+# waits for it, far below the two seconds a decision may take.
+BATCH_BUSY_CLICKS: Final = 32
+BATCH_GATHER_MS: Final = 100
 # A stopped owner loses its partitions after this.
 LEASE_MS: Final = 5000
 LEASE_RENEW_MS: Final = 1000
@@ -283,6 +288,10 @@ PARTNER_CONVERSIONS_MAX: Final = 50
 # Sub ids of one partner's day that are summed up apart: those that come later are summed up
 # together, so that nobody makes reports slow with a sub id a click.
 ROLLUP_SUB_IDS_MAX: Final = 1000
+# Cells of clicks, and batches, whose sums wait to be written to their cells: together they share
+# its pages. As many are a twentieth of a second of the matcher, and of the report that reads them.
+ROLLUP_CHANGED_CELLS_MAX: Final = 16_384
+ROLLUP_CHANGES_MAX: Final = 1000
 # A quarter hour is summed up when it has been over for this long: what comes later, comes seldom.
 ROLLUP_FOLD_AFTER_MS: Final = 60_000
 # Programs whose quarter hours one batch sums up: some ten milliseconds. The rest follows with the

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from book_tools import DAY_MS, SALE, event
 from headwater import limits
@@ -16,8 +17,9 @@ from headwater.errors import LedgerError
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger
 from headwater.ledger.matching import Rollups
+from headwater.ledger.rollup_reads import Scope, grouped, marks_of
 from headwater.ledger.rollup_tables import QUARTER_MS, SUB_IDS_REST
-from headwater.ledger.schema import click_rollups, sale_rollups
+from headwater.ledger.schema import click_rollup_changes, click_rollups, sale_rollups
 from headwater.model.records import Flag
 from ledger_tools import NOW_MS, acquired, batch, click_outcome, ledger_in
 from rollup_tools import Traffic, commit_all, faults, marks, stored
@@ -122,6 +124,69 @@ def test_so_many_programs_are_summed_up_at_once(ledger: Ledger) -> None:
         commit_all(ledger, log)
         folded = [mark for mark in marks(ledger).values() if mark.folded > begun + 1]
         assert len(folded) == done
+    assert faults(ledger, limits.ROLLUP_SUB_IDS_MAX) == []
+
+
+# ---- Changes that wait to be written to their cells ------------------------------------------
+
+
+def waiting(ledger: Ledger) -> int:
+    """How many batches' changes wait."""
+    with ledger.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(click_rollup_changes)) or 0
+
+
+def reported(ledger: Ledger, *groups: str, **only: Any) -> dict[tuple[Any, ...], int]:
+    """Clicks by what a report groups them by."""
+    with ledger.read() as connection:
+        scope = Scope(marks_of(connection), groups, only)
+        found = grouped(connection, scope, 0, 2 * NOW_MS // QUARTER_MS)
+        return {key: sums.clicks[0] for key, sums in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("cells_max", "changes_max", "kept"), [(3, 9, [1, 2, 0]), (9, 3, [1, 2, 0]), (9, 4, [1, 2, 3])]
+)
+def test_changes_of_batches_wait_up_to_a_bound_and_reports_have_them(
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    cells_max: int,
+    changes_max: int,
+    kept: list[int],
+) -> None:
+    monkeypatch.setattr(limits, "ROLLUP_CHANGED_CELLS_MAX", cells_max)
+    monkeypatch.setattr(limits, "ROLLUP_CHANGES_MAX", changes_max)
+    log, rollups, found = Traffic(), Rollups(), []
+    # Who begins anew writes what waits, and looks for what is to be summed up.
+    commit_all(ledger, log)
+    log.visit(0, country="DE")
+    commit_all(ledger, log, rollups=rollups)
+    for partner in (1, 2, 3):
+        log.visit(partner, sub1="a", country="DE")
+        commit_all(ledger, log, rollups=rollups)
+        found.append(waiting(ledger))
+        expected = {(each,): 1 for each in range(partner + 1)}
+        assert reported(ledger, "partner") == expected
+        assert reported(ledger, "partner", country="DE") == expected
+        assert reported(ledger, "partner", country="US") == {}
+        assert faults(ledger, limits.ROLLUP_SUB_IDS_MAX) == []
+    assert found == kept
+
+
+def test_changes_are_written_before_their_quarter_hour_is_summed_up(ledger: Ledger) -> None:
+    log, rollups = Traffic(), Rollups()
+    log.visit()
+    commit_all(ledger, log)
+    log.visit()
+    commit_all(ledger, log, rollups=rollups)
+    log.visit()
+    commit_all(ledger, log, rollups=rollups)
+    assert waiting(ledger) > 0
+    log.wait(2 * QUARTER_MS)
+    log.tick()
+    commit_all(ledger, log, rollups=rollups)
+    assert waiting(ledger) == 0
+    assert reported(ledger) == {(): 3}
     assert faults(ledger, limits.ROLLUP_SUB_IDS_MAX) == []
 
 

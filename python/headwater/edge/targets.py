@@ -121,7 +121,7 @@ def chosen(prepared: Prepared, user_agent: str | None, country: str | None) -> T
 
 def devices_of(user_agent: str | None) -> frozenset[str]:
     """What a device is, in the words of a link's rules."""
-    name = device_of(user_agent or "")
+    name = device_of(user_agent) if user_agent else DESKTOP
     return frozenset((name,) if name == DESKTOP else (name, MOBILE))
 
 

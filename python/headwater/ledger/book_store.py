@@ -7,6 +7,7 @@ wherever the log was cut into batches.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -75,6 +76,13 @@ _UPSERTS: Final[Mapping[str, Callable[[sa.Dialect], str]]] = {
 }
 
 
+@functools.cache
+def _key_of(table: sa.Table) -> tuple[list[sa.Column[Any]], list[int]]:
+    """The columns of its key, and where they are in a row."""
+    columns = list(table.primary_key)
+    return columns, [list(table.columns).index(column) for column in columns]
+
+
 class _Rows(Generic[_Row]):
     """Rows of one table by their key: those that were asked for, and those that were put."""
 
@@ -82,10 +90,10 @@ class _Rows(Generic[_Row]):
         self, ledger: Ledger, connection: sa.Connection, table: sa.Table, make: type[_Row]
     ) -> None:
         self._ledger, self._connection, self._table, self._make = ledger, connection, table, make
-        self._columns = list(table.primary_key)
-        self._at = [list(table.columns).index(column) for column in self._columns]
+        self._columns, self._at = _key_of(table)
         self.known: dict[Any, _Row | None] = {}
         self.changed: dict[Any, None] = {}
+        self._is_empty: bool | None = None
 
     def key(self, row: Sequence[Any]) -> Any:
         return row[self._at[0]] if len(self._at) == 1 else tuple(row[at] for at in self._at)
@@ -101,6 +109,13 @@ class _Rows(Generic[_Row]):
     def load(self, keys: Iterable[Any]) -> None:
         """Have the rows of single-column keys at hand."""
         missing = [key for key in dict.fromkeys(keys) if key not in self.known]
+        if missing and self._is_empty is None:
+            # Few pay for clicks, and where nobody does each that is scored again would be sought.
+            first = sa.select(sa.literal(1)).select_from(self._table).limit(1)
+            self._is_empty = self._connection.scalar(first) is None
+        if self._is_empty:
+            self.known.update(dict.fromkeys(missing))
+            return
         for start in range(0, len(missing), _KEYS):
             chunk = missing[start : start + _KEYS]
             self.known.update(dict.fromkeys(chunk))

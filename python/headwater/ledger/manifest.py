@@ -42,31 +42,36 @@ class SnapshotFact:
 
 
 def list_segments(
-    connection: sa.Connection, partition: int, epoch: int, facts: Sequence[SegmentFact]
+    ledger: Ledger,
+    connection: sa.Connection,
+    partition: int,
+    epoch: int,
+    facts: Sequence[SegmentFact],
 ) -> None:
-    for fact in facts:
-        values = {
-            "last_ms": fact.last[0],
-            "last_seq": fact.last[1],
-            "length": fact.length,
-            "sealed": fact.sealed,
-        }
-        changed = connection.execute(
-            sa.update(archive_segments)
-            .where(archive_segments.c.partition == partition, archive_segments.c.name == fact.name)
-            .values(**values)
-        )
-        if not changed.rowcount:
-            connection.execute(
-                sa.insert(archive_segments).values(
-                    partition=partition,
-                    name=fact.name,
-                    epoch=epoch,
-                    first_ms=fact.first[0],
-                    first_seq=fact.first[1],
-                    **values,
-                )
-            )
+    """List files of the archive, or how far those that are listed have grown."""
+    sql = ledger.cached_sql(_upsert_segment)
+    rows = [
+        (partition, fact.name, epoch, *fact.first, *fact.last, fact.length, fact.sealed)
+        for fact in facts
+    ]
+    if rows:
+        connection.exec_driver_sql(sql, rows)
+
+
+def _upsert_segment(dialect: sa.Dialect) -> str:
+    # The two dialects spell it alike, and only they have it.
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    statement = insert(archive_segments)
+    names = ("last_ms", "last_seq", "length", "sealed")
+    return str(
+        statement.on_conflict_do_update(
+            index_elements=["partition", "name"],
+            set_={name: statement.excluded[name] for name in names},
+        ).compile(dialect=dialect)
+    )
 
 
 def archive_manifest(ledger: Ledger, partition: int) -> list[SegmentFact]:

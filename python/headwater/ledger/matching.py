@@ -154,7 +154,7 @@ def commit(
     with ledger.write() as connection:
         faults.reach("commit.begun")
         for batch in batches:
-            _move_position(connection, batch, lease_until_ms)
+            _move_position(ledger, connection, batch, lease_until_ms)
         faults.reach("commit.position")
         for batch in batches:
             booked, store = Booked(), None
@@ -177,7 +177,7 @@ def commit(
             committed.moved |= booked.moved
         faults.reach("commit.rows")
         for batch in batches:
-            list_segments(connection, batch.partition, batch.epoch, batch.archive)
+            list_segments(ledger, connection, batch.partition, batch.epoch, batch.archive)
         faults.reach("commit.before")
     faults.reach("commit.after")
     return committed
@@ -191,24 +191,34 @@ def write_booked(ledger: Ledger, connection: sa.Connection, booked: Booked) -> N
     _credit(ledger, connection, booked.credited)
 
 
-def _move_position(connection: sa.Connection, batch: PartitionBatch, lease_until_ms: int) -> None:
+def _move(dialect: sa.Dialect) -> str:
+    # The driver's text has the new values in the order of the columns, then the conditions.
     columns = partitions.c
-    changed = connection.execute(
+    new = (columns.lease_until_ms, columns.stream_ms, columns.stream_seq, columns.chain_digest)
+    at = (columns.partition, columns.epoch, columns.generation, *new[1:3])
+    statement = (
         sa.update(partitions)
-        .where(
-            columns.partition == batch.partition,
-            columns.epoch == batch.epoch,
-            columns.generation == batch.generation,
-            columns.stream_ms == batch.from_position[0],
-            columns.stream_seq == batch.from_position[1],
-        )
-        .values(
-            stream_ms=batch.to_position[0],
-            stream_seq=batch.to_position[1],
-            chain_digest=batch.chain_digest,
-            time_ms=batch.time_ms,
-            lease_until_ms=lease_until_ms,
-        )
+        .values({column: sa.bindparam(f"new_{column.name}") for column in (*new, columns.time_ms)})
+        .where(*(column == sa.bindparam(f"of_{column.name}") for column in at))
+    )
+    return str(statement.compile(dialect=dialect))
+
+
+def _move_position(
+    ledger: Ledger, connection: sa.Connection, batch: PartitionBatch, lease_until_ms: int
+) -> None:
+    changed = connection.exec_driver_sql(
+        ledger.cached_sql(_move),
+        (
+            lease_until_ms,
+            *batch.to_position,
+            batch.chain_digest,
+            batch.time_ms,
+            batch.partition,
+            batch.epoch,
+            batch.generation,
+            *batch.from_position,
+        ),
     )
     if changed.rowcount != 1:
         raise Fenced(
@@ -245,12 +255,12 @@ def _insert_outcomes(
         rows = outcomes.get(key)
         if rows:
             sql = ledger.insert_sql(table, or_ignore=True)
-            inserted = connection.exec_driver_sql(sql, [tuple(row) for row in rows]).rowcount
+            inserted = connection.exec_driver_sql(sql, list(map(tuple, rows))).rowcount
             if inserted != len(rows):
                 fields = {"table": table.name, "count": len(rows) - inserted}
                 log.warning("events were in the ledger before", extra={"fields": fields})
     if outcomes.get("decision_revised"):
-        write_revisions(connection, outcomes["decision_revised"])
+        write_revisions(ledger, connection, outcomes["decision_revised"])
     if outcomes.get("late_evidence"):
         _insert_late_evidence(ledger, connection, outcomes["late_evidence"])
     if outcomes.get("erasures"):
@@ -279,19 +289,20 @@ def _insert_clicks(
     if not rows:
         return set()
     sql = ledger.insert_sql(clicks, or_ignore=True)
-    return _written(connection, clicks, sql, [tuple(row) for row in rows])
+    return _written(connection, clicks, sql, list(map(tuple, rows)))
 
 
 def _written(
     connection: sa.Connection, table: sa.Table, sql: str, rows: Sequence[tuple[Any, ...]]
 ) -> set[bytes]:
     """Run a statement that passes over rows the ledger had; the ids of those."""
-    attempt = connection.begin_nested()
+    connection.exec_driver_sql("SAVEPOINT rows_written")
     if connection.exec_driver_sql(sql, rows).rowcount == len(rows):
-        attempt.commit()
+        connection.exec_driver_sql("RELEASE SAVEPOINT rows_written")
         return set()
     # One by one, to learn which of them the ledger had.
-    attempt.rollback()
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT rows_written")
+    connection.exec_driver_sql("RELEASE SAVEPOINT rows_written")
     known = {row[0] for row in rows if not connection.exec_driver_sql(sql, row).rowcount}
     fields = {"table": table.name, "count": len(known)}
     log.warning("events were in the ledger before", extra={"fields": fields})

@@ -13,56 +13,48 @@ from headwater.ledger.schema import click_revisions, clicks
 
 Row = dict[str, Any]
 
-# Where a row of the outcomes holds the brand, which the history leaves to the click.
-_BRAND_AT: Final = 1
+# Positions in a row of the outcomes; the brand between click and time is left to the click.
+_CLICK_AT, _TIME_AT, _REVISION_AT, _CHANGED_FROM, _CAUSE_AT = 0, 2, 3, 4, 10
 _CHANGED: Final = ("verdict", "counted", "is_unique", "score", "raw_ppm", "fraud")
-_OUTCOME: Final = ("click_id", "brand", "at_ms", "revision", *_CHANGED, "cause", "cause_event")
 
 
-def write_revisions(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+def write_revisions(
+    ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
+) -> None:
     """Keep each revision once, and bring the clicks to their newest.
 
     A revision that the ledger has already, or a newer one of, leaves the click as it is: an
     engine that has forgotten a click begins to count anew.
     """
-    revisions = [dict(zip(_OUTCOME, row, strict=True)) for row in rows]
-    newest = {revision["click_id"]: revision for revision in revisions}
+    newest = {row[_CLICK_AT]: row for row in rows}
+    connection.exec_driver_sql(
+        ledger.cached_sql(_bring_to_newest),
+        [
+            (*row[_CHANGED_FROM:_CAUSE_AT], click_id, click_id, row[_REVISION_AT])
+            for click_id, row in newest.items()
+        ],
+    )
+    connection.exec_driver_sql(
+        ledger.insert_sql(click_revisions, or_ignore=True),
+        [(row[_CLICK_AT], row[_REVISION_AT], row[_TIME_AT], *row[_CHANGED_FROM:]) for row in rows],
+    )
+
+
+def _bring_to_newest(dialect: sa.Dialect) -> str:
+    # The driver's text has the new values in the order of the columns, then the conditions.
     known = click_revisions.c
-    connection.execute(
+    statement = (
         sa.update(clicks)
         .where(
             clicks.c.click_id == sa.bindparam("of_click"),
             ~sa.exists().where(
-                known.click_id == sa.bindparam("of_click"),
+                known.click_id == sa.bindparam("known_click"),
                 known.revision >= sa.bindparam("of_revision"),
             ),
         )
-        .values({name: sa.bindparam(f"new_{name}") for name in _CHANGED}),
-        [
-            {
-                "of_click": revision["click_id"],
-                "of_revision": revision["revision"],
-                **{f"new_{name}": revision[name] for name in _CHANGED},
-            }
-            for revision in newest.values()
-        ],
+        .values({name: sa.bindparam(f"new_{name}") for name in _CHANGED})
     )
-    connection.execute(
-        _or_ignored(connection.dialect),
-        [
-            {name: value for name, value in revision.items() if name != _OUTCOME[_BRAND_AT]}
-            for revision in revisions
-        ],
-    )
-
-
-def _or_ignored(dialect: sa.Dialect) -> sa.Insert:
-    # The two dialects spell it alike, and only they have it.
-    if dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    return insert(click_revisions).on_conflict_do_nothing()
+    return str(statement.compile(dialect=dialect))
 
 
 def revisions_of(ledger: Ledger, click_id: bytes) -> list[Row]:

@@ -1,28 +1,24 @@
-"""From rows of clicks, conversions and actions to what they add to cells of rollups."""
+"""From rows of conversions and actions to what they add to cells of rollups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from headwater import limits
 from headwater.ledger.rollup_tables import (
-    CLICK_MEASURES,
     QUARTER_MS,
     SALE_MEASURES,
     Grain,
 )
 from headwater.model.book import REVERSED, Action, ActionFlag
-from headwater.model.devices import device_of
+from headwater.model.click_cells import click_origin
 from headwater.model.records import Flag
 
 Cells = dict[tuple[Any, ...], list[int]]
-"""Sums by program, quarter hour and dimensions; of sales also by currency."""
+"""Sums by program, quarter hour, dimensions and currency."""
 
 NO_CLICK: Final = int(Flag.SOFT_CLICK | Flag.IMPRESSION)
-_CLICK_AT: Final = {name: at for at, name in enumerate(CLICK_MEASURES)}
 _SALE_AT: Final = {name: at for at, name in enumerate(SALE_MEASURES)}
 _STATUS_AT: Final = {
     "attributed": _SALE_AT["attributed_ppm"],
@@ -48,125 +44,9 @@ class Origin(NamedTuple):
 NOWHERE: Final = Origin(0, "", "", "")
 
 
-class _Params(msgspec.Struct, gc=False):
-    sub1: str = ""
-
-
-class _Network(msgspec.Struct, array_like=True, gc=False):
-    address: msgspec.Raw
-    address_before: msgspec.Raw
-    flags: int
-    country: str | None
-
-
-class _Client(msgspec.Struct, array_like=True, gc=False):
-    address_prefix: msgspec.Raw
-    user_agent: str | None
-    referrer: msgspec.Raw
-    network: _Network | None = None
-
-
-class _Body(msgspec.Struct, array_like=True, gc=False):
-    program: int
-    partner: int
-    link: int
-    flags: int
-    identifiers: msgspec.Raw
-    params: _Params
-    client: _Client
-
-
-class _Record(msgspec.Struct, array_like=True, gc=False):
-    kind: int
-    event_id: msgspec.Raw
-    brand: int
-    accept_ms: int
-    claim_ms: msgspec.Raw
-    trust: int
-    source: int
-    body: _Body
-
-
-# Reads a tenth of what a click's record holds, in a tenth of the time.
-_read = msgspec.msgpack.Decoder(_Record).decode
-
-
 def origin_of(record: bytes) -> Origin:
     """What a click's record says of it."""
-    body = _read(record).body
-    network = body.client.network
-    return Origin(
-        body.link,
-        body.params.sub1,
-        (network.country or "") if network else "",
-        device_of(body.client.user_agent) if body.client.user_agent else "",
-    )
-
-
-# ---- Clicks --------------------------------------------------------------------------------
-
-# Positions in a row of clicks.
-CLICK, _PROGRAM, _PARTNER, _LINK, _ACCEPT_MS = 0, 2, 3, 4, 5
-_FLAGS, _VERDICT, _COUNTED, _IS_UNIQUE, _RECORD = 9, 10, 11, 12, 16
-
-ClickCounts = dict[tuple[Any, ...], int]
-"""Clicks by program, quarter hour, partner, link, sub id, country, device, and by verdict, how
-they count, and whether they are unique."""
-
-
-def count_clicks(rows: Iterable[Sequence[Any]], apart: frozenset[bytes]) -> ClickCounts:
-    """Clicks by all that tells their cells. Those in `apart`, and touches that are no clicks, are
-    counted as none.
-    """
-    counts: ClickCounts = {}
-    read, get = _read, counts.get
-    for row in rows:
-        body = read(row[_RECORD]).body
-        client = body.client
-        network, agent = client.network, client.user_agent
-        key = (
-            row[_PROGRAM],
-            row[_ACCEPT_MS] // QUARTER_MS,
-            row[_PARTNER],
-            row[_LINK],
-            body.params.sub1,
-            (network.country or "") if network else "",
-            device_of(agent) if agent else "",
-            row[_VERDICT],
-            row[_COUNTED],
-            row[_IS_UNIQUE],
-        )
-        is_counted = not row[_FLAGS] & NO_CLICK and row[CLICK] not in apart
-        counts[key] = get(key, 0) + is_counted
-    return counts
-
-
-def add_clicks(
-    cells: Cells, key: tuple[Any, ...], standing: tuple[str, str, int], count: int
-) -> None:
-    """Add clicks that stand alike to their cell; `count` may be below zero."""
-    cell = cells.get(key)
-    if cell is None:
-        cell = cells[key] = [0] * len(CLICK_MEASURES)
-    verdict, counted, is_unique = standing
-    if counted == "test":
-        cell[_CLICK_AT["tests"]] += count
-        return
-    if counted == "prefetch":
-        cell[_CLICK_AT["prefetches"]] += count
-        return
-    cell[_CLICK_AT["clicks"]] += count
-    if verdict == "filtered":
-        cell[_CLICK_AT["filtered"]] += count
-    elif verdict == "reject":
-        cell[_CLICK_AT["rejected"]] += count
-    elif counted == "duplicate":
-        cell[_CLICK_AT["duplicates"]] += count
-    else:
-        if verdict == "review":
-            cell[_CLICK_AT["reviewed"]] += count
-        if is_unique:
-            cell[_CLICK_AT["uniques"]] += count
+    return Origin._make(click_origin(record))
 
 
 # ---- Sales ---------------------------------------------------------------------------------

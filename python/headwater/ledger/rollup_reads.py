@@ -19,6 +19,7 @@ from headwater.ledger.rollup_tables import (
     CLICK_MEASURES,
     DAY_QUARTERS,
     DAYS,
+    DIMENSIONS,
     QUARTER_MS,
     QUARTERS,
     SALE_MEASURES,
@@ -28,7 +29,14 @@ from headwater.ledger.rollup_tables import (
     WHOLE,
     Grain,
 )
-from headwater.ledger.schema import click_rollups, programs, rollup_marks, sale_rollups
+from headwater.ledger.schema import (
+    click_rollup_changes,
+    click_rollups,
+    programs,
+    rollup_marks,
+    sale_rollups,
+)
+from headwater.model.click_cells import ClickCells
 
 __all__ = ["CLICK_MEASURES", "DAY_QUARTERS", "QUARTER_MS", "SALE_MEASURES", "SUB_IDS_REST"]
 
@@ -154,6 +162,7 @@ def grouped(connection: sa.Connection, scope: Scope, first: int, end: int) -> Gr
         for piece in _pieces(scope.needed, mark, first, end):
             if piece.first < piece.end:
                 _read(connection, scope, program, piece, found)
+    _add_changes(connection, scope, first, end, found)
     if len(found) > limits.REPORT_GROUPS_MAX:
         raise TooManyCells(f"over {limits.REPORT_GROUPS_MAX} rows")
     return {key: sums for key, sums in found.items() if not sums.is_empty()}
@@ -216,6 +225,30 @@ def _read(
                 _add(sums.clicks, row[width:])
 
 
+def _add_changes(
+    connection: sa.Connection,
+    scope: Scope,
+    first: int,
+    end: int,
+    found: Groups,
+    *,
+    days_from: int | None = None,
+) -> None:
+    """Add what the last batches changed and is in no cell yet."""
+    changed = ClickCells()
+    for cells in connection.scalars(sa.select(click_rollup_changes.c.cells)):
+        changed.merge(cells)
+    for _grain, program, bucket, *rest in changed.rows():
+        if program not in scope.marks or not first <= bucket < end:
+            continue
+        values = dict(zip(DIMENSIONS, rest, strict=False), program=program)
+        if any(values[name] != value for name, value in scope.only.items()):
+            continue
+        day = () if days_from is None else ((bucket - days_from) // DAY_QUARTERS,)
+        key = (*day, *(values[name] for name in scope.groups))
+        _add(found.setdefault(key, Sums()).clicks, rest[len(DIMENSIONS) :])
+
+
 def _add(into: list[int], more: Sequence[int]) -> None:
     for at, amount in enumerate(more):
         into[at] += amount
@@ -230,4 +263,5 @@ def by_day(connection: sa.Connection, scope: Scope, first: int, end: int) -> Gro
         for piece in _quarters(scope.needed, mark, first, end):
             if piece.first < piece.end:
                 _read(connection, scope, program, piece, found, days_from=first)
+    _add_changes(connection, scope, first, end, found, days_from=first)
     return {key: sums for key, sums in found.items() if not sums.is_empty()}

@@ -4,9 +4,10 @@ A cell is the sum over a span of time of what has its dimensions in common. Span
 hours of UTC, numbered from 1970 on, so that the days of every time zone are made of them.
 
 Every cell of a `Grain` has its dimensions; the others are empty. What happens is written to the
-cells of `WHOLE` in the transaction of its batch. Cells of the other grains are sums of these,
-made when a quarter hour has ended (`rollup_folds`), so that a report over a year reads thousands
-of rows instead of millions.
+cells of `WHOLE` in the transaction of its batch; of clicks to `click_rollup_changes` first, and
+from there to the cells by the thousand. Cells of the other grains are sums of these, made when a
+quarter hour has ended (`rollup_folds`), so that a report over a year reads thousands of rows
+instead of millions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Table
 
-from headwater.ledger.columns import integer, metadata, string
+from headwater.ledger.columns import binary, integer, metadata, string
 
 QUARTER_MS: Final = 900_000
 DAY_QUARTERS: Final = 96
@@ -134,4 +135,23 @@ rollup_sub_ids = Table(
 )
 """The sub ids of a partner's day of UTC that have cells of their own: the first that came."""
 
-ROLLUP_TABLES: Final = (click_rollups, sale_rollups, rollup_marks, rollup_sub_ids)
+click_rollup_changes = Table(
+    "click_rollup_changes",
+    metadata,
+    integer("partition", primary_key=True, autoincrement=False),
+    integer("stream_ms", primary_key=True, autoincrement=False),
+    integer("stream_seq", primary_key=True, autoincrement=False),
+    binary("cells"),
+    sqlite_with_rowid=False,
+)
+"""What batches add to the cells of `WHOLE` in `click_rollups` and is not written there yet, by
+where they end: MessagePack, an array of dimensions and measures for each cell. The sums are those
+of both tables. One row for a batch spares it a page for nearly every click."""
+
+ROLLUP_TABLES: Final = (
+    click_rollups,
+    click_rollup_changes,
+    sale_rollups,
+    rollup_marks,
+    rollup_sub_ids,
+)

@@ -7,10 +7,10 @@ of the rows. They are the same wherever the log was cut into batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -19,19 +19,15 @@ from headwater.ledger import rollup_folds
 from headwater.ledger.book_store import BookStore
 from headwater.ledger.engine import Ledger
 from headwater.ledger.rollup_cells import (
-    CLICK,
     NO_CLICK,
     Cells,
-    Conversion,
-    Credit,
     Origin,
     add_action,
-    add_clicks,
     add_conversion,
-    count_clicks,
     origin_of,
     row_of,
 )
+from headwater.ledger.rollup_changes import Change, chunks, found_rows
 from headwater.ledger.rollup_folds import Mark, fold, ready
 from headwater.ledger.rollup_tables import (
     DAY_QUARTERS,
@@ -44,26 +40,24 @@ from headwater.ledger.rollup_tables import (
     WHOLE,
 )
 from headwater.ledger.schema import (
-    actions,
+    click_rollup_changes,
     click_rollups,
     clicks,
-    conversions,
-    credit_shares,
     rollup_marks,
     rollup_sub_ids,
     sale_rollups,
 )
-from headwater.model.book import Action, Booked
+from headwater.model.book import Booked
+from headwater.model.click_cells import ClickCells
 
-# Names of one statement's parameters: the oldest SQLite in use takes 999.
-_KEYS: Final = 500
 _DAY_MS: Final = DAY_QUARTERS * QUARTER_MS
+# Where in a row of clicks' cells the sums begin.
+_KEYS_END: Final = len(click_rollups.primary_key)
 
 PartnerDay = tuple[int, int, int]
 """Program, partner, number of the day of UTC."""
 At = tuple[int, int, tuple[int, int]]
 """Epoch, generation and position."""
-T = TypeVar("T")
 
 
 def _upsert_sql(table: sa.Table, dialect: sa.Dialect) -> str:
@@ -86,6 +80,8 @@ class Rollups:
         self._marks: dict[int, Mark] = {}
         self._folded: dict[int, int] = {}
         self._at: dict[int, At] = {}
+        self._changed: dict[int, ClickCells] = {}
+        self._changes: dict[int, int] = {}
 
     @contextmanager
     def counting(
@@ -101,15 +97,17 @@ class Rollups:
         Gives a set for the block to name the clicks in which the ledger had before.
         """
         at: At = (batch.epoch, batch.generation, batch.from_position)
-        if self._at.get(batch.partition) != at:
+        # What is begun and fails must not be taken for what is known.
+        if self._at.pop(batch.partition, None) != at:
             self._forget(batch.partition)
-        change = _Change(connection, batch.outcomes, booked, store)
-        change.read(-1)
+            self._load_changes(connection, batch.partition)
+        change = Change(connection, batch.outcomes, booked, store)
+        change.read_before()
         known: set[bytes] = set()
         yield known
         counter = _Counter(ledger, connection, self._sub_ids)
         counter.take(change, known)
-        self._write(ledger, connection, batch.partition, counter)
+        self._write(ledger, connection, batch, counter)
         self._fold(ledger, connection, batch.partition, batch.time_ms)
         self._at[batch.partition] = (batch.epoch, batch.generation, batch.to_position)
 
@@ -118,26 +116,72 @@ class Rollups:
         self._marks.clear()
         self._folded.pop(partition, None)
 
+    def _load_changes(self, connection: sa.Connection, partition: int) -> None:
+        """Take in what earlier batches changed and is not in the cells yet."""
+        columns = click_rollup_changes.c
+        changed = self._changed[partition] = ClickCells()
+        found = connection.scalars(
+            sa.select(columns.cells)
+            .where(columns.partition == partition)
+            .order_by(columns.stream_ms, columns.stream_seq)
+        ).all()
+        for cells in found:
+            changed.merge(cells)
+        self._changes[partition] = len(found)
+
     def _write(
-        self, ledger: Ledger, connection: sa.Connection, partition: int, counter: _Counter
+        self, ledger: Ledger, connection: sa.Connection, batch: Any, counter: _Counter
     ) -> None:
         counter.flush_sub_ids()
-        for table, cells in ((click_rollups, counter.clicks), (sale_rollups, counter.sales)):
-            changed = {key: sums for key, sums in cells.items() if any(sums)}
-            if changed:
-                marks = self._marks_of(ledger, connection, partition, changed)
-                rows = list(_rows(changed, marks))
-                connection.exec_driver_sql(ledger.cached_sql(_UPSERTS[table.name]), rows)
+        partition = batch.partition
+        sales = {key: sums for key, sums in counter.sales.items() if any(sums)}
+        if sales:
+            first: dict[int, int] = {}
+            for program, bucket, *_ in sales:
+                first[program] = min(first.get(program, bucket), bucket)
+            marks = self._marks_of(ledger, connection, partition, first)
+            sql = ledger.cached_sql(_UPSERTS[sale_rollups.name])
+            connection.exec_driver_sql(sql, list(_rows(sales.items(), marks)))
+        programs = counter.clicks.programs()
+        if programs:
+            self._marks_of(ledger, connection, partition, programs)
+            cells = counter.clicks.encode()
+            row = (partition, *batch.to_position, cells)
+            connection.exec_driver_sql(ledger.insert_sql(click_rollup_changes), row)
+            self._changed[partition].merge(cells)
+            self._changes[partition] += 1
+        if (
+            len(self._changed[partition]) >= limits.ROLLUP_CHANGED_CELLS_MAX
+            or self._changes[partition] >= limits.ROLLUP_CHANGES_MAX
+        ):
+            self._write_changes(ledger, connection, partition)
+
+    def _write_changes(self, ledger: Ledger, connection: sa.Connection, partition: int) -> None:
+        """Add to the cells of clicks what batches changed."""
+        changed = self._changed[partition]
+        rows = changed.rows()
+        if rows:
+            programs = changed.programs()
+            marks = self._marks_of(ledger, connection, partition, programs)
+            if any(bucket < marks[program].folded for program, bucket in programs.items()):
+                rows = list(_rows(((row[1:_KEYS_END], row[_KEYS_END:]) for row in rows), marks))
+            connection.exec_driver_sql(ledger.cached_sql(_UPSERTS[click_rollups.name]), rows)
+        if self._changes[partition]:
+            connection.execute(
+                sa.delete(click_rollup_changes).where(click_rollup_changes.c.partition == partition)
+            )
+        self._changed[partition], self._changes[partition] = ClickCells(), 0
 
     def _marks_of(
-        self, ledger: Ledger, connection: sa.Connection, partition: int, cells: Iterable[Any]
+        self,
+        ledger: Ledger,
+        connection: sa.Connection,
+        partition: int,
+        first: Mapping[int, int],
     ) -> Mapping[int, Mark]:
-        """How far the programs of some cells are summed up; those that are new begin here."""
-        first: dict[int, int] = {}
-        for program, bucket, *_ in cells:
-            first[program] = min(first.get(program, bucket), bucket)
+        """How far programs are summed up; those that are new begin at their first cell."""
         unknown = [program for program in first if program not in self._marks]
-        for chunk in _chunks(unknown):
+        for chunk in chunks(unknown):
             found = connection.execute(
                 sa.select(rollup_marks).where(rollup_marks.c.program.in_(chunk))
             )
@@ -159,6 +203,7 @@ class Rollups:
         until = ready(time_ms)
         if self._folded.get(partition, 0) >= until:
             return
+        self._write_changes(ledger, connection, partition)
         marks = fold(ledger, connection, partition, until)
         self._marks.update(marks)
         if len(marks) < limits.ROLLUP_FOLDS_MAX:
@@ -169,9 +214,11 @@ class Rollups:
             del self._sub_ids[day]
 
 
-def _rows(cells: Cells, marks: Mapping[int, Mark]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    cells: Iterable[tuple[Any, Sequence[int]]], marks: Mapping[int, Mark]
+) -> Iterator[tuple[Any, ...]]:
     """Rows to add: of quarter hours that are summed up already, those of their sums too."""
-    for key, sums in cells.items():
+    for key, sums in cells:
         yield row_of(WHOLE, key, sums)
         mark, bucket = marks[key[0]], key[1]
         if bucket < mark.folded:
@@ -180,44 +227,6 @@ def _rows(cells: Cells, marks: Mapping[int, Mark]) -> Iterator[tuple[Any, ...]]:
         if bucket < mark.spanned:
             for grain in SPANS:
                 yield row_of(grain, key, sums)
-
-
-class _Change:
-    """The rows a batch changes besides its new clicks: before, and after."""
-
-    def __init__(
-        self,
-        connection: sa.Connection,
-        outcomes: Mapping[str, Any],
-        booked: Booked,
-        store: BookStore | None,
-    ) -> None:
-        self.new = outcomes.get("clicks", ())
-        self.scored = frozenset(row[CLICK] for row in outcomes.get("decision_revised", ()))
-        decided = (row[0] for row in outcomes.get("conversions", ()))
-        self._conversions = list(dict.fromkeys((*decided, *booked.credited)))
-        self._connection = connection
-        after = [] if store is None else store.changed_actions()
-        self._actions = [action.action_id for action in after]
-        self.actions: list[tuple[Action, int]] = [(action, 1) for action in after]
-        self.clicks: list[tuple[Any, int]] = []
-        self.conversions: list[tuple[Conversion, list[Credit], int]] = []
-
-    def read(self, sign: int) -> None:
-        """Take the rows in as they are now, with the sign they are counted with."""
-        found = _found(self._connection, clicks, clicks.c.click_id, self.scored)
-        self.clicks += [(row, sign) for row in found]
-        given: dict[bytes, list[Credit]] = {each: [] for each in self._conversions}
-        column = credit_shares.c.conversion_id
-        for row in _found(self._connection, credit_shares, column, self._conversions):
-            given[row.conversion_id].append((row.partner, row.click_id, row.share_ppm))
-        column = conversions.c.conversion_id
-        for row in _found(self._connection, conversions, column, self._conversions):
-            counted = Conversion(*(getattr(row, name) for name in Conversion._fields))
-            self.conversions.append((counted, given[row.conversion_id], sign))
-        if sign < 0:
-            for row in _found(self._connection, actions, actions.c.action_id, self._actions):
-                self.actions.append((Action(*row), sign))
 
 
 class _Counter:
@@ -229,7 +238,7 @@ class _Counter:
         connection: sa.Connection,
         sub_ids: dict[PartnerDay, set[str]],
     ) -> None:
-        self.clicks: Cells = {}
+        self.clicks = ClickCells()
         self.sales: Cells = {}
         self._ledger = ledger
         self._connection = connection
@@ -237,33 +246,28 @@ class _Counter:
         self._new_sub_ids: list[tuple[int, int, int, str]] = []
         self._origins: dict[bytes, Origin] = {}
 
-    def take(self, change: _Change, known: set[bytes]) -> None:
+    def take(self, change: Change, known: set[bytes]) -> None:
         """Count what was written: clicks first, which say what sub ids there are."""
-        new = change.new
-        if known:
-            new = [row for row in new if row[CLICK] not in known]
-        for key, count in count_clicks(new, change.scored).items():
-            program, bucket, partner, link, sub1, country, device, *standing = key
-            sub1 = self._named(program, partner, bucket // DAY_QUARTERS, sub1)
-            cell = (program, bucket, partner, link, sub1, country, device)
-            if count:
-                add_clicks(self.clicks, cell, (standing[0], standing[1], standing[2]), count)
-        change.read(1)
-        for row, sign in change.clicks:
+        new = [tuple(row) for row in change.new if row[0] not in known]
+        self.clicks.count(new, change.scored)
+        self._name_sub_ids()
+        change.read_after()
+        for row, standings in change.clicks:
             if not row.flags & NO_CLICK:
                 origin = self._origin(row)
                 cell = (row.program, row.accept_ms // QUARTER_MS, row.partner, *origin)
-                add_clicks(self.clicks, cell, (row.verdict, row.counted, row.is_unique), sign)
+                for (verdict, counted, is_unique), sign in standings:
+                    self.clicks.add(cell, verdict, counted, bool(is_unique), sign)
         self._load_origins(change)
         for conversion, given, sign in change.conversions:
             add_conversion(self.sales, conversion, given, self._origins, sign)
         for action, sign in change.actions:
             add_action(self.sales, action, self._origins, sign)
 
-    def _load_origins(self, change: _Change) -> None:
+    def _load_origins(self, change: Change) -> None:
         wanted = {click for _, given, _ in change.conversions for _, click, _ in given if click}
         wanted |= {action.click_id for action, _ in change.actions if action.click_id}
-        for row in _found(self._connection, clicks, clicks.c.click_id, wanted):
+        for row in found_rows(self._connection, clicks, clicks.c.click_id, wanted):
             self._origins[row.click_id] = self._origin(row)
 
     def _origin(self, row: Any) -> Origin:
@@ -287,49 +291,43 @@ class _Counter:
             has_cells = origin.sub1 in known
         return origin._replace(link=row.link, sub1=origin.sub1 if has_cells else SUB_IDS_REST)
 
-    def _named(self, program: int, partner: int, day: int, sub1: str) -> str:
-        """The sub id, or what stands for those beyond the bound of its partner's day."""
-        if not sub1:
-            return sub1
-        known = self._sub_ids.get((program, partner, day))
+    def _name_sub_ids(self) -> None:
+        """Give sub ids cells of their own, up to the bound of their partner's day; the others
+        share one.
+        """
+        over: set[tuple[PartnerDay, str]] = set()
+        for day, names in self.clicks.sub_ids().items():
+            known = self._known(day)
+            for sub1 in names:
+                if sub1 in known:
+                    continue
+                if len(known) >= limits.ROLLUP_SUB_IDS_MAX:
+                    over.add((day, sub1))
+                else:
+                    known.add(sub1)
+                    self._new_sub_ids.append((*day, sub1))
+        if over:
+            self.clicks.sum_up(over, SUB_IDS_REST)
+
+    def _known(self, day: PartnerDay) -> set[str]:
+        """The sub ids of a partner's day that have cells of their own."""
+        known = self._sub_ids.get(day)
         if known is None:
             columns = rollup_sub_ids.c
-            known = self._sub_ids[program, partner, day] = set(
+            program, partner, number = day
+            known = self._sub_ids[day] = set(
                 self._connection.scalars(
                     sa.select(columns.sub1).where(
                         columns.program == program,
                         columns.partner == partner,
-                        columns.day == day,
+                        columns.day == number,
                     )
                 )
             )
-        if sub1 in known:
-            return sub1
-        if len(known) >= limits.ROLLUP_SUB_IDS_MAX:
-            return SUB_IDS_REST
-        known.add(sub1)
-        self._new_sub_ids.append((program, partner, day, sub1))
-        return sub1
+        return known
 
     def flush_sub_ids(self) -> None:
         """Write which sub ids have cells of their own from now on."""
         if self._new_sub_ids:
             sql = self._ledger.insert_sql(rollup_sub_ids)
             self._connection.exec_driver_sql(sql, self._new_sub_ids)
-
-
-def _chunks(keys: Iterable[T]) -> Iterator[list[T]]:
-    listed = list(keys)
-    for start in range(0, len(listed), _KEYS):
-        yield listed[start : start + _KEYS]
-
-
-def _found(
-    connection: sa.Connection, table: sa.Table, column: sa.Column[bytes], keys: Iterable[bytes]
-) -> Iterator[Any]:
-    """The rows with some keys."""
-    order = [*table.primary_key]
-    for chunk in _chunks(keys):
-        yield from connection.execute(
-            sa.select(table).where(column.in_(chunk)).order_by(*order)
-        ).all()

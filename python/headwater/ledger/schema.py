@@ -70,6 +70,7 @@ from headwater.ledger.pixel_tables import (
 )
 from headwater.ledger.rollup_tables import (
     ROLLUP_TABLES,
+    click_rollup_changes,
     click_rollups,
     rollup_marks,
     rollup_sub_ids,
@@ -91,6 +92,7 @@ __all__ = [
     "brands",
     "click_days",
     "click_revisions",
+    "click_rollup_changes",
     "click_rollups",
     "click_standings",
     "clicks",

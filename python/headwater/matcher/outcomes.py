@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgpack
@@ -30,7 +32,7 @@ class Told(NamedTuple):
 
 
 # Positions in the engine's outcome rows.
-CLICK_FLAGS, CLICK_VERDICT = 9, 10
+_STANDING = itemgetter(9, 10)
 REPORT_EVENT, REPORT_CONVERSION, REPORT_SOURCE, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 5, 6, 7
 CREATED = "created"
 CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
@@ -148,11 +150,11 @@ def count(outcomes: Outcomes) -> None:
         name = Kind(row[1]).name.lower()
         committed[name] = committed.get(name, 0) + 1
     verdicts: dict[str, int] = {}
-    for row in outcomes["clicks"]:
-        name = touch_type(row[CLICK_FLAGS])
-        committed[name] = committed.get(name, 0) + 1
+    for (flags, verdict), number in Counter(map(_STANDING, outcomes["clicks"])).items():
+        name = touch_type(flags)
+        committed[name] = committed.get(name, 0) + number
         if name == CLICK:
-            verdicts[row[CLICK_VERDICT]] = verdicts.get(row[CLICK_VERDICT], 0) + 1
+            verdicts[verdict] = verdicts.get(verdict, 0) + number
     for name, number in committed.items():
         if number:
             metrics.EVENTS_COMMITTED.labels(name).inc(number)

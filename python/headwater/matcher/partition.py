@@ -44,7 +44,9 @@ class Partition:
         for run, reason in self._runs(entries):
             if reason is None:
                 outcomes = self.engine.apply(run)
-                merge_outcomes(merged, msgpack.unpackb(outcomes, strict_map_key=False))
+                # Rows as tuples: the ledger's driver takes them as they are.
+                more = msgpack.unpackb(outcomes, strict_map_key=False, use_list=False)
+                merge_outcomes(merged, more)
             else:
                 self.engine.skip(*run[0], reason)
                 merge_outcomes(merged, {"producers": _producer_of(run[0][2])})

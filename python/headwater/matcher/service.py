@@ -69,6 +69,8 @@ class Matcher:
         self._untold = False
         self._revised: dict[str, bytes] = {}
         self._renewed_s = 0.0
+        self._is_busy = False
+        self._read_s = 0.0
 
     def stop(self, *_signal: object) -> None:
         self._stop = True
@@ -135,6 +137,7 @@ class Matcher:
     def _step(self) -> bool:
         """One read and its batch, if any; whether there was one."""
         try:
+            self._gather()
             with _cpu_counted("read"):
                 read = self._reader.read(
                     {number: item.position for number, item in self._partitions.items()},
@@ -143,6 +146,8 @@ class Matcher:
                 )
             if read:
                 self._batch(read)
+            else:
+                self._is_busy = False
             if not self._stop:
                 self._housekeeping()
             return bool(read)
@@ -154,6 +159,15 @@ class Matcher:
             self._renew()
             clock.sleep(RETRY_S)
         return False
+
+    def _gather(self) -> None:
+        """Let clicks gather, where many come, for so long after the last read: a batch costs as
+        much as hundreds of clicks, whatever is in it.
+        """
+        if self._is_busy and not self._stop:
+            gathered_s = clock.monotonic_s() - self._read_s
+            clock.sleep(max(0.0, limits.BATCH_GATHER_MS / 1000 - gathered_s))
+        self._read_s = clock.monotonic_s()
 
     def _batch(self, read: dict[int, list[Entry]]) -> None:
         with _cpu_counted("apply"):
@@ -178,6 +192,8 @@ class Matcher:
         for batch in batches:
             self._partitions[batch.partition].committed(batch)
             outcomes.count(batch.outcomes)
+        clicks = sum(len(batch.outcomes["clicks"]) for batch in batches)
+        self._is_busy = clicks >= limits.BATCH_BUSY_CLICKS
         metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
         with _cpu_counted("tell"):
             self._tell(batches, committed)

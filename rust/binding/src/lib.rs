@@ -1,6 +1,7 @@
 //! The extension module `headwater._core`: bytes in, bytes out, one call a batch, the
 //! interpreter lock released while the engine works. No rule of the product lives here.
 
+mod cells;
 mod engine;
 mod error;
 mod functions;
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(module)?;
     functions::register(module)?;
+    cells::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<hot::PyHotLane>()?;
     module.add_class::<engine::PySnapshotView>()?;

@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod attribution;
+pub mod cells;
 pub mod engine;
 pub mod error;
 pub mod fraud;

@@ -25,6 +25,14 @@ def rollups() -> None:
     """Cells of clicks and of sales, how far they are summed up, and sub ids with own cells."""
     _cells("click_rollups", _TEXTS, _CLICKS)
     _cells("sale_rollups", (*_TEXTS, "currency"), _SALES)
+    at = ("partition", "stream_ms", "stream_seq")
+    op.create_table(
+        "click_rollup_changes",
+        *(sa.Column(name, sa.BigInteger(), autoincrement=False, nullable=False) for name in at),
+        sa.Column("cells", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint(*at, name=op.f("pk_click_rollup_changes")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "rollup_marks",
         sa.Column("program", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -17,6 +17,7 @@ mod attribution_oracle;
 mod attribution_shared;
 mod attribution_trust;
 mod bounds;
+mod cells;
 mod common;
 mod contract_windows;
 mod determinism;
