@@ -79,7 +79,7 @@ def test_after_a_cut_request_the_hot_lane_is_open_again(lanes: Lanes, name: str)
         chunks = [first[:at], first[at:], whole, whole]
         answers, records = alone(lanes, [first, whole, whole])
         # Time enough for the first answer: what comes while it is made is not the hot lane's.
-        found = exchange(lanes.hot.port, chunks, 0.02)
+        found = exchange(lanes.hot.port, chunks, 0.05)
         assert (answers_of(found), records_of(lanes.hot, found)) == (answers, records)
         assert lanes.hot_count() == 2
 
