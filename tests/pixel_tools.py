@@ -176,6 +176,13 @@ class DictStore:
         ]
         return found[:count]
 
+    def forget_in_leads(self, brand: int, identifiers: Iterable[tuple[int, bytes]]) -> None:
+        gone = set(identifiers)
+        for event_id, lead in self.leads.items():
+            if lead.firing.brand == brand:
+                kept = tuple(each for each in lead.identifiers if each not in gone)
+                self.leads[event_id] = lead._replace(identifiers=kept)
+
     @property
     def codes(self) -> dict[int, str]:
         """By pixel, of all actions."""

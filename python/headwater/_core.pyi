@@ -10,6 +10,7 @@ from typing import Any, Protocol, final
 __all__ = [
     "ClickCells",
     "CoreError",
+    "Digests",
     "Engine",
     "EnginePoisonedError",
     "FrameError",
@@ -26,6 +27,7 @@ __all__ = [
     "frame_header",
     "identifier_digest",
     "record_fields",
+    "replace_in_frame",
     "signals",
     "validate_record",
 ]
@@ -68,6 +70,20 @@ def frame_header(frame: bytes) -> tuple[int, int, int, int, int]:
 
     The records themselves are not decoded. Raises `FrameError` or `UnknownVersionError`.
     """
+
+def replace_in_frame(frame: bytes, pairs: list[tuple[bytes, bytes]]) -> bytes:
+    """The frame with digests of 16 bytes replaced, each former by its latter, wherever they stand.
+
+    A checksum that was right is made right again; one that was wrong stays wrong.
+    """
+
+@final
+class Digests:
+    """A set of digests of 16 bytes to look for."""
+
+    def __new__(cls, digests: list[bytes]) -> Digests: ...
+    def among(self, data: bytes) -> list[bytes]:
+        """Those of the set that stand in some bytes, anywhere."""
 
 def validate_record(record: bytes) -> None:
     """Check that bytes are exactly one valid record of at most 32 KiB. Raises `FrameError`."""
@@ -128,6 +144,10 @@ class SnapshotView:
     def to_bytes(self) -> bytes:
         """The snapshot: the same bytes for the same state, whatever the way to it."""
 
+    def to_comparable_bytes(self) -> bytes:
+        """The same without the places of digests in indexes, which tell of what has been erased
+        as well: equal for states that go on alike."""
+
 @final
 class Engine:
     """The state machine of one partition: the log's entries in, outcomes out."""
@@ -155,6 +175,10 @@ class Engine:
     def skip(self, ms: int, seq: int, frame: bytes, reason: str) -> None:
         """Pass over an entry that the ledger has quarantined: position, time and chain digest
         advance, its sequences count as seen, nothing is applied. Raises `PositionError`."""
+
+    def resume_chain(self, digest: bytes) -> None:
+        """Go on from a chain digest of 32 bytes: the one that this position had before an erasure
+        was carried into the archive."""
 
     def touches(self, brand: int, lookups: bytes, window_ms: int) -> bytes:
         """All clicks in `(at - window, at]` that belong to each lookup's identifiers, over all

@@ -243,6 +243,24 @@ def verify(data: Data = None) -> None:
 
 
 @app.command()
+def rewrite(
+    now: Annotated[bool, typer.Option("--now", help="Do not wait until they are old.")] = False,
+    data: Data = None,
+) -> None:
+    """Carry erasures into archive and ledger: pseudonyms take the place of what was erased."""
+    from headwater.ops import logs
+    from headwater.ops.rewrite import run_rewrite
+
+    settings = _load(data=data)
+    logs.start("rewrite", settings.log_level)
+    try:
+        done = run_rewrite(settings, now=now)
+    except HeadwaterError as error:
+        _fail(error)
+    typer.echo(f"{done.erasures} erasures carried into archive and ledger, {done.waiting} wait")
+
+
+@app.command()
 def simulate(
     program: Annotated[str, typer.Option(help="Code of the program.")],
     since: Annotated[

@@ -143,6 +143,11 @@ def nonce() -> bytes:
     return os.urandom(16)
 
 
+def pseudonym() -> bytes:
+    """16 random bytes in the place of a digest that is erased."""
+    return os.urandom(16)
+
+
 def link_code(length: int) -> str:
     """A random link code of `length` characters, without the ones people misread."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -199,6 +199,23 @@ TICK_MS: Final = 1000
 SNAPSHOT_EVERY_MS: Final = 60_000
 SNAPSHOTS_KEPT: Final = 2
 ARCHIVE_SEGMENT_BYTES: Final = 64 * MIB
+# Log time from a file's first entry on, after which the next is begun: what an erasure has to be
+# carried into must be in files that are finished.
+ARCHIVE_SEGMENT_MS: Final = DAY_MS
+# An erasure is carried into archive and ledger when the oldest is this old; one pass takes all.
+ERASURE_WAIT_MS: Final = 7 * DAY_MS
+# From this age on it is a fault that one has not been: 30 days are promised.
+ERASURE_LATE_MS: Final = 25 * DAY_MS
+# How often it is looked whether one is due, and how long after the start for the first time: the
+# start itself is not to wait for it.
+ERASURE_LOOK_MS: Final = DAY_MS
+ERASURE_LOOK_MIN_MS: Final = 10 * 60 * 1000
+# Pseudonyms drawn for the same erasures before they are tried in two halves.
+PSEUDONYM_DRAWS_MAX: Final = 8
+# Rows of a table looked through at once when an erasure is carried into the ledger.
+REWRITE_ROWS: Final = 1000
+# Places in the archive that erasures touched, named for each partition.
+TOUCHED_SHOWN: Final = 10
 # A frame that ended the engine this often is quarantined.
 PANICS_BEFORE_QUARANTINE: Final = 2
 

@@ -219,7 +219,7 @@ def test_an_archive_that_begins_late_is_told_the_rules_of_its_beginning(
     scene.send(at_ms, scene.sale(at_ms, 1, who=1))
     scene.change(click_window_seconds=20 * DAY_S)
     scene.publish(at_ms)
-    (oldest, _rest) = matching.archive_manifest(scene.ledger, 0)
+    oldest, *_rest = matching.archive_manifest(scene.ledger, 0)
     edit_ledger(scene.data, "DELETE FROM archive_segments WHERE name = ?", oldest.name)
     report = scene.simulate(capsys, "click_window_days=5")
     assert [each["conversion_id"] for each in report["moved"]] == [order_text(1)]

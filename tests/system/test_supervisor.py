@@ -14,7 +14,7 @@ import pytest
 
 from headwater import limits
 from headwater.errors import HeadwaterError
-from headwater.ops.supervisor import require_short
+from headwater.ops.supervisor import Errand, require_short
 from system_tools import System, alive, free_port, wait_for
 
 
@@ -107,3 +107,31 @@ def test_a_folder_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
     assert "choose a data folder nearer to the root" in refused(
         system, "--port", str(free_port()), "--console-port", str(free_port())
     )
+
+
+def test_an_errand_is_run_once_in_a_while_and_not_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ERASURE_LOOK_MIN_MS", 0)
+    runs = tmp_path / "runs"
+    line = f"import os; open({str(runs)!r}, 'a').write(f'{{os.getpriority(0, 0)}} ')"
+    errand = Errand("test", [sys.executable, "-c", line], dict(os.environ))
+
+    def run_until(times: int) -> bool:
+        errand.watch()
+        return runs.exists() and len(runs.read_text().split()) == times
+
+    wait_for(lambda: run_until(1), 20, "it has run")
+    for _ in range(100):
+        assert run_until(1), "the next time is a day away"
+    errand.stop()
+    assert runs.read_text() == "19 "
+    monkeypatch.setattr(limits, "ERASURE_LOOK_MS", 0)
+    again = Errand("test", [sys.executable, "-c", f"{line}; raise SystemExit(1)"], dict(os.environ))
+
+    def run_again() -> bool:
+        again.watch()
+        return len(runs.read_text().split()) >= 3
+
+    wait_for(run_again, 20, "it is run again though it failed")
+    again.stop()

@@ -102,6 +102,8 @@ def step_of(drawn: random.Random, number: int, at_ms: int) -> Any:
         return lambda store: stage.on_move(store, moved, said, at_ms, is_in=is_in)
     if choice == 8 and drawn.random() < 0.3:
         return lambda store: stage.on_close(store, action.action_id)
+    if choice == 8 and drawn.random() < 0.5:
+        return lambda store: store.forget_in_leads(1, [visitor, VISITORS[0]])
     own = drawn.choice(PIXELS)
     if drawn.random() < 0.1:
         return lambda store: stage.on_pixel(store, own.number, number, None)

@@ -50,6 +50,7 @@ class Book:
             "conversions": self._decided,
             "others": self._other,
             "controls": self._change,
+            "erasures": self._erased,
         }
         for control in controls:
             self._configure(control, 0)
@@ -102,6 +103,10 @@ class Book:
 
     def _other(self, context: Context, row: Sequence[Any]) -> bool:
         decide(context, row)
+        return False
+
+    def _erased(self, context: Context, row: Sequence[Any]) -> bool:
+        telling.forget(context, row)
         return False
 
     def _change(self, context: Context, row: Sequence[Any]) -> bool:

@@ -84,6 +84,9 @@ class Store(Protocol):
         earliest first, so many at most.
         """
 
+    def forget_in_leads(self, brand: int, identifiers: Identifiers) -> None:
+        """Leads are no more found by these."""
+
 
 # ---- What the log says of the configuration ------------------------------------------------
 

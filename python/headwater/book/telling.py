@@ -66,6 +66,16 @@ def tell_sale(context: Context, row: Sequence[Any]) -> None:
     )
 
 
+def forget(context: Context, row: Sequence[Any]) -> None:
+    """Let no waiting lead be known by what an erasure forgot: who comes under it later is new."""
+    _event_id, brand, _accept_ms, _scope, is_dry_run, report, _record = row
+    if not is_dry_run:
+        told = msgpack.unpackb(report, strict_map_key=False)
+        context.store.pixels.forget_in_leads(
+            brand, [(kind, digest) for kind, digest in told.get("identifiers", ())]
+        )
+
+
 def _members(explanation: bytes) -> Iterator[tuple[int, bytes]]:
     """The visitor as the identity graph sees it. Read only when a lead waits."""
     told = msgpack.unpackb(explanation, strict_map_key=False)

@@ -2,17 +2,20 @@
 
 A file holds a head and entries, each with its own checksum. A file's name carries partition's
 epoch and first position; it counts only as far as the ledger lists it, so what a fenced owner
-or a crash left behind is never read.
+or a crash left behind is never read. A file is never changed: when an erasure is carried into what
+was written before it, another takes its place on the list.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 from headwater import limits
 from headwater.errors import JournalError
@@ -22,12 +25,29 @@ _MAGIC: Final = b"HWARCH1\n"
 _HEAD: Final = struct.Struct("<8sQQ")
 # Length of what follows the checksum field, checksum of it.
 _GUARD: Final = struct.Struct("<II")
-# Stream milliseconds and sequence, length of the quarantine reason.
-_ENTRY: Final = struct.Struct("<QQH")
+# Stream milliseconds and sequence, length of the quarantine reason and of the chain digest.
+_ENTRY: Final = struct.Struct("<QQHB")
+_LOCK: Final = "archive.lock"
 
 Position = tuple[int, int]
-ArchivedEntry = tuple[int, int, bytes, str | None]
-"""Stream milliseconds, stream sequence, frame, reason of its quarantine or None."""
+
+
+class ArchivedEntry(NamedTuple):
+    """A frame of the log at its place."""
+
+    ms: int
+    seq: int
+    frame: bytes
+    reason: str | None
+    """Why it is quarantined, or None."""
+    chain_digest: bytes | None = None
+    """What the chain digest was after it when the ledger committed it; None: what the frame itself
+    leads to. It is there where an erasure, carried into the archive, has touched the frame or what
+    came of it."""
+
+    @property
+    def position(self) -> Position:
+        return self.ms, self.seq
 
 
 class ArchiveCorrupt(JournalError):
@@ -69,15 +89,17 @@ class ArchiveWriter:
     def append(self, ms: int, seq: int, frame: bytes, quarantine_reason: str | None) -> None:
         """Take one entry; it is on disk when `sync` has returned."""
         fact = self._fact
-        if fact is not None and fact["length"] >= self._segment_bytes:
+        if fact is not None and (
+            fact["length"] >= self._segment_bytes
+            or ms - fact["first"][0] >= limits.ARCHIVE_SEGMENT_MS
+        ):
             self._seal()
             fact = None
         if fact is None:
             fact = self._open((ms, seq))
-        reason = (quarantine_reason or "").encode()
-        payload = _ENTRY.pack(ms, seq, len(reason)) + reason + frame
-        self._buffer.append(_GUARD.pack(len(payload), zlib.crc32(payload)) + payload)
-        fact["length"] += _GUARD.size + len(payload)
+        entry = _encode(ArchivedEntry(ms, seq, frame, quarantine_reason))
+        self._buffer.append(entry)
+        fact["length"] += len(entry)
         fact["last"] = (ms, seq)
 
     def sync(self) -> list[SegmentFact]:
@@ -174,8 +196,53 @@ def read_segment(path: Path, length: int) -> Iterator[ArchivedEntry]:
         raise ArchiveCorrupt(f"{path.name}: {error}") from error
 
 
+def rewrite_segment(
+    source: Path, length: int, target: Path, change: Callable[[ArchivedEntry], ArchivedEntry]
+) -> int:
+    """Write the entries in the first `length` bytes of `source`, changed, to a new file `target`;
+    its length. It is on disk when this returns.
+
+    Raises ArchiveCorrupt as `read_segment`, OSError when the file cannot be written.
+    """
+    with target.open("xb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        with source.open("rb") as former:
+            file.write(former.read(_HEAD.size))
+        for entry in read_segment(source, length):
+            file.write(_encode(change(entry)))
+        file.flush()
+        os.fsync(file.fileno())
+        written = file.tell()
+    sync_directory(target.parent)
+    return written
+
+
+@contextmanager
+def archive_held(data: Path, *, alone: bool = False) -> Iterator[None]:
+    """Keep the files of a data folder's archive as they are, for as long as they are read; `alone`:
+    wait until nobody reads, and keep everybody out. Held twice by one process it is held once more.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    fd = os.open(data / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _encode(entry: ArchivedEntry) -> bytes:
+    reason = (entry.reason or "").encode()
+    digest = entry.chain_digest or b""
+    head = _ENTRY.pack(entry.ms, entry.seq, len(reason), len(digest))
+    payload = head + reason + digest + entry.frame
+    return _GUARD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
 def _decode(payload: bytes) -> ArchivedEntry:
-    ms, seq, reason_bytes = _ENTRY.unpack_from(payload)
-    start = _ENTRY.size + reason_bytes
-    reason = payload[_ENTRY.size : start].decode() if reason_bytes else None
-    return ms, seq, payload[start:], reason
+    ms, seq, reason_bytes, digest_bytes = _ENTRY.unpack_from(payload)
+    digest_at = _ENTRY.size + reason_bytes
+    frame_at = digest_at + digest_bytes
+    reason = payload[_ENTRY.size : digest_at].decode() if reason_bytes else None
+    digest = payload[digest_at:frame_at] if digest_bytes else None
+    return ArchivedEntry(ms, seq, payload[frame_at:], reason, digest)

@@ -89,6 +89,18 @@ def is_loading(url: str) -> bool:
     return False
 
 
+def write_file_anew(url: str) -> bool:
+    """Have the server write its file without what has been taken away since; whether it does."""
+    client = _client(url)
+    try:
+        client.bgrewriteaof()
+    except (redis.RedisError, OSError):
+        return False
+    finally:
+        client.close()
+    return True
+
+
 def settings_faults(url: str) -> list[tuple[str, str]]:
     """What is wrong with the server at `url`: (fault, command that mends it), empty when safe."""
     client = _client(url)

@@ -133,6 +133,8 @@ def _sqlite_engine(url: sa.URL, *, read_only: bool) -> sa.Engine:
             f"busy_timeout = {limits.SQLITE_BUSY_MS}",
             "foreign_keys = ON",
             f"cache_size = -{limits.SQLITE_CACHE_BYTES // limits.KIB}",
+            # What was erased is overwritten, not only given up.
+            "secure_delete = ON",
             f"wal_autocheckpoint = {limits.SQLITE_CHECKPOINT_PAGES}",
             # A WAL grown by a long read shrinks again at the next checkpoint.
             f"journal_size_limit = {limits.SQLITE_WAL_BYTES_KEPT}",

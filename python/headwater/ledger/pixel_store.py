@@ -159,6 +159,15 @@ class PixelStore:
         )
         self._is_next_known = False
 
+    def forget_in_leads(self, brand: int, identifiers: Iterable[tuple[int, bytes]]) -> None:
+        named = waiting_lead_identifiers.c
+        for kind, digest in identifiers:
+            self._connection.execute(
+                sa.delete(waiting_lead_identifiers).where(
+                    named.brand == brand, named.type == int(kind), named.digest == digest
+                )
+            )
+
     def _first_due_ms(self) -> int | None:
         """When the first lead is due; None: none waits."""
         if not self._is_next_known:

@@ -133,6 +133,7 @@ __all__ = [
     "promo_codes",
     "quarantine",
     "rejections",
+    "rewrites",
     "rollup_marks",
     "rollup_sub_ids",
     "sale_rollups",
@@ -360,6 +361,8 @@ erasure_requests = Table(
     integer("brand"),
     integer("revision"),
     integer("created_ms"),
+    # When it was carried into what had been written before it.
+    integer("rewritten_ms", nullable=True),
     Index("ix_erasure_requests_brand", "brand", "event_id"),
     sqlite_with_rowid=False,
 )
@@ -406,6 +409,18 @@ archive_segments = Table(
     integer("length"),
     Column("sealed", Boolean, nullable=False),
 )
+rewrites = Table(
+    "rewrites",
+    metadata,
+    integer("partition", primary_key=True, autoincrement=False),
+    binary("erasures"),
+    binary("pseudonyms"),
+    binary("dropped"),
+    sqlite_with_rowid=False,
+)
+"""Erasures that are in the archive already and not yet in all of the ledger: their ids, the
+pseudonym of each digest with the time up to which it stands for it, and the files to remove."""
+
 snapshots = Table(
     "snapshots",
     metadata,

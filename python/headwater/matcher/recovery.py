@@ -12,10 +12,10 @@ from pathlib import Path
 
 from headwater import _core, faults, limits
 from headwater.errors import ReplayMismatch
-from headwater.journal.archive import read_segment
+from headwater.journal.archive import ArchivedEntry, archive_held, read_segment
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger
-from headwater.ledger.matching import PartitionRow, Position, SegmentFact
+from headwater.ledger.matching import PartitionRow, Position
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,11 @@ def rebuild(ledger: Ledger, data: Path, row: PartitionRow) -> _core.Engine:
 
     Raises ReplayMismatch when snapshot and archive together do not lead there.
     """
-    engine = _from_snapshot(ledger, data, row) or new_engine(row.partition)
-    before = engine.position
-    replay(engine, archived(ledger, data, row.partition, engine.position, row.position))
+    # A snapshot from before an erasure does not go with an archive into which it was carried.
+    with archive_held(data):
+        engine = _from_snapshot(ledger, data, row) or new_engine(row.partition)
+        before = engine.position
+        replay(engine, archived_entries(ledger, data, row.partition, before, row.position))
     if engine.position != row.position or engine.chain_digest != row.chain_digest:
         raise ReplayMismatch(
             f"partition {row.partition}: rebuilt to {engine.position}, "
@@ -81,35 +83,41 @@ def _from_snapshot(ledger: Ledger, data: Path, row: PartitionRow) -> _core.Engin
 def archived(
     ledger: Ledger, data: Path, partition: int, after: Position, up_to: Position
 ) -> Iterator[tuple[Entry, str | None]]:
-    """The archive's entries with after < position <= up_to, with the reason of a quarantine.
+    """As `archived_entries`, each as the engine takes it, with the reason of a quarantine."""
+    for entry in archived_entries(ledger, data, partition, after, up_to):
+        yield (entry.ms, entry.seq, entry.frame), entry.reason
 
-    Only what the ledger lists is read, and of each file only the length it lists.
+
+def archived_entries(
+    ledger: Ledger, data: Path, partition: int, after: Position, up_to: Position
+) -> Iterator[ArchivedEntry]:
+    """The archive's entries with after < position <= up_to.
+
+    Only what the ledger lists is read, and of each file only the length it lists. To be called
+    with the archive held, or a file may be another before it is read.
     """
+    folder = archive_folder(data, partition)
     for segment in matching.archive_manifest(ledger, partition):
         if segment.last <= after or segment.first > up_to:
             continue
-        yield from _segment_entries(archive_folder(data, partition), segment, after, up_to)
+        for entry in read_segment(folder / segment.name, segment.length):
+            if after < entry.position <= up_to:
+                yield entry
 
 
-def _segment_entries(
-    folder: Path, segment: SegmentFact, after: Position, up_to: Position
-) -> Iterator[tuple[Entry, str | None]]:
-    for ms, seq, frame, reason in read_segment(folder / segment.name, segment.length):
-        if after < (ms, seq) <= up_to:
-            yield (ms, seq, frame), reason
-
-
-def replay(engine: _core.Engine, entries: Iterable[tuple[Entry, str | None]]) -> None:
+def replay(engine: _core.Engine, entries: Iterable[ArchivedEntry]) -> None:
     """Feed archived entries to the engine and drop the outcomes."""
     batch: list[Entry] = []
-    for entry, reason in entries:
-        if reason is not None or len(batch) >= limits.BATCH_FRAMES_MAX:
-            if batch:
-                engine.apply(batch)
-            batch = []
+    for ms, seq, frame, reason, chain_digest in entries:
         if reason is None:
-            batch.append(entry)
-        else:
-            engine.skip(*entry, reason)
+            batch.append((ms, seq, frame))
+        is_alone = reason is not None or chain_digest is not None
+        if batch and (is_alone or len(batch) >= limits.BATCH_FRAMES_MAX):
+            engine.apply(batch)
+            batch = []
+        if reason is not None:
+            engine.skip(ms, seq, frame, reason)
+        if chain_digest is not None:
+            engine.resume_chain(chain_digest)
     if batch:
         engine.apply(batch)

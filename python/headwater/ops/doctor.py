@@ -19,7 +19,7 @@ from headwater.console import bot_list
 from headwater.edge import list_files
 from headwater.errors import HeadwaterError
 from headwater.journal import redis_server
-from headwater.ledger import firings, matching, outbox
+from headwater.ledger import firings, matching, outbox, rewriting
 from headwater.ledger.engine import open_ledger
 
 # An edge holds two descriptors a connection at worst, and a few dozen of its own.
@@ -60,6 +60,7 @@ def findings(settings: Config) -> Iterator[Finding]:
         _sizing,
         _lists,
         _pixels,
+        _erasures,
     )
     for check in checks:
         yield from check(settings)
@@ -171,6 +172,31 @@ def _pixels(settings: Config) -> Iterator[Finding]:
         why = "its server answered 410" if code == "gone" else "it failed for days"
         name = ids.object_text("pxl", pixel)
         yield Finding(name, False, f"disabled: {why}", "ask the partner, then enable it")
+
+
+def _erasures(settings: Config) -> Iterator[Finding]:
+    """Which erasures are not yet carried into what was written before them."""
+    if not settings.ledger_url and not (settings.data / "ledger.sqlite").exists():
+        return
+    try:
+        ledger = open_ledger(settings.effective_ledger_url)
+        waiting = rewriting.waiting_erasures(ledger)
+        ledger.close()
+    except HeadwaterError:
+        # The ledger's own check says it.
+        return
+    if not waiting:
+        yield Finding("erasures", True, "all carried into archive and ledger")
+        return
+    age_ms = max(0, clock.now_ms() - min(each.created_ms for each in waiting))
+    is_late = age_ms > limits.ERASURE_LATE_MS
+    yield Finding(
+        "erasures",
+        not is_late,
+        f"{len(waiting)} wait to be carried into archive and ledger, the oldest "
+        f"{age_ms // limits.DAY_MS} days old",
+        "run: headwater rewrite --now; see its log" if is_late else "",
+    )
 
 
 def _ports(settings: Config) -> Iterator[Finding]:

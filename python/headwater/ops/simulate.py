@@ -24,6 +24,7 @@ from headwater import clock, limits
 from headwater.book.settings import OBJECTS
 from headwater.config import Config
 from headwater.errors import ConfigError, HeadwaterError, ReplayMismatch
+from headwater.journal.archive import archive_held
 from headwater.ledger import matching, outbox, queries, values
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionRow
@@ -106,7 +107,10 @@ def run_simulate(
     try:
         plan = make_plan(ledger, program, since, until, changes, terms)
         screen = Console(stderr=True)
-        with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        with (
+            archive_held(settings.data),
+            Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress,
+        ):
             report = simulate(ledger, settings.data, plan, _watched(progress))
     finally:
         ledger.close()

@@ -36,13 +36,13 @@ Reasoned = tuple[Entry, str | None]
 _PROGRAM, _ORDER, _ACCEPT, _FLAGS, _REVISION = 2, 4, 6, 12, 13
 
 
-def _head_of(kind: Kind) -> bytes:
+def head_of(kind: Kind) -> bytes:
     """The bytes every record of a kind begins with: its count of fields, kind and id's length."""
     return encode(Record(kind, bytes(16), 0, 0, None, Trust.SERVER, Source.CONSOLE, ()))[:4]
 
 
-_CONTROL_HEAD: Final = _head_of(Kind.CONTROL)
-_ERASURE_HEAD: Final = _head_of(Kind.ERASURE)
+_CONTROL_HEAD: Final = head_of(Kind.CONTROL)
+_ERASURE_HEAD: Final = head_of(Kind.ERASURE)
 
 
 # Where a record's brand begins: after the head and the event's id.

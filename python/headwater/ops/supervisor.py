@@ -37,6 +37,7 @@ READY_POLL_S = 0.05
 STOP_S = limits.DRAIN_S + 10.0
 CONSOLE_READY = "console.ready"
 
+_NICE = ["nice", "-n", "19"]
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -136,6 +137,32 @@ def _how_it_ended(code: int) -> str:
     return f"exit code {code}"
 
 
+class Errand:
+    """A command that is run once in a while, at low priority, and ends by itself."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        self._role = Role(name, [*_NICE, *command], environment)
+        self._next_s = clock.monotonic_s() + limits.ERASURE_LOOK_MIN_MS / 1000
+
+    def watch(self) -> None:
+        """Run it when its time has come. Called all the time."""
+        process = self._role.process
+        if process is not None and process.poll() is not None:
+            if process.returncode:
+                fields = {"name": self._role.name, "why": _how_it_ended(process.returncode)}
+                log.error("errand failed", extra={"fields": fields})
+            self._role.process = None
+        if self._role.process is None and clock.monotonic_s() >= self._next_s:
+            self._next_s = clock.monotonic_s() + limits.ERASURE_LOOK_MS / 1000
+            self._role.start()
+
+    def stop(self) -> None:
+        """End it at once: it goes on the next time where it was."""
+        self._role.stop(signal.SIGKILL)
+        if self._role.process is not None:
+            self._role.process.wait()
+
+
 class Supervisor:
     """Starts the roles in order, watches them, stops them in order."""
 
@@ -145,6 +172,8 @@ class Supervisor:
         self._environment = {**os.environ, **environment_of(settings)}
         self._redis: Role | None = None
         self._roles: list[Role] = []
+        python = [sys.executable, "-m", "headwater"]
+        self._rewriter = Errand("rewriter", [*python, "rewrite"], self._environment)
 
     def run(self) -> int:
         """Run until a signal; the exit code."""
@@ -161,6 +190,7 @@ class Supervisor:
             try:
                 return self._supervise()
             finally:
+                self._rewriter.stop()
                 for role in [*self._roles, *([self._redis] if self._redis else [])]:
                     role.stop(signal.SIGKILL)
 
@@ -189,7 +219,9 @@ class Supervisor:
         while not self._stop_signals:
             for role in [*self._roles, *([self._redis] if self._redis else [])]:
                 role.watch()
-            if not announced and self._ready():
+            if announced:
+                self._rewriter.watch()
+            elif self._ready():
                 self._announce()
                 announced = True
             if not announced and clock.monotonic_s() > deadline_s:
@@ -249,6 +281,7 @@ class Supervisor:
 
     def _stop(self) -> int:
         """Edges first, so that nothing more comes in; Redis last, when all is committed."""
+        self._rewriter.stop()
         order = [
             [role for role in self._roles if role.name.startswith("edge")],
             [role for role in self._roles if role.name == "console"],

@@ -119,6 +119,14 @@ impl PyEngine {
         self.run(py, |engine, _| engine.skip((ms, seq), &frame, &reason))
     }
 
+    /// Go on from the chain digest that a rewritten entry of the archive had before.
+    fn resume_chain(&self, py: Python<'_>, digest: [u8; 32]) -> PyResult<()> {
+        self.run(py, |engine, _| {
+            engine.resume_chain(digest);
+            Ok(())
+        })
+    }
+
     /// All clicks of visitors in a window, for many lookups at a time.
     fn touches<'py>(
         &self,
@@ -193,6 +201,12 @@ impl PySnapshotView {
     /// The snapshot's bytes; made without the interpreter lock.
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let bytes = py.detach(|| self.view.to_bytes());
+        PyBytes::new(py, &bytes)
+    }
+
+    /// The same without what erased digests leave behind in indexes.
+    fn to_comparable_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let bytes = py.detach(|| self.view.to_comparable_bytes());
         PyBytes::new(py, &bytes)
     }
 }

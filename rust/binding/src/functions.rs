@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use headwater_engine::fraud::Signal;
 use headwater_engine::identity::digest;
-use headwater_engine::record::{self, fields, Kind, Record};
+use headwater_engine::record::{self, fields, replace, Kind, Record};
+use headwater_engine::Id;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::PyBytes;
@@ -33,6 +34,33 @@ fn frame_header(py: Python<'_>, frame: &[u8]) -> PyResult<(u8, u16, u16, u64, u6
     record::frame_header(frame)
         .map(|h| (record::frame::VERSION, h.partition, h.count, h.producer, h.first_sequence))
         .map_err(|error| raise(py, &error))
+}
+
+/// A frame with digests replaced, each former by its latter; a checksum that was right is again.
+#[pyfunction]
+fn replace_in_frame<'py>(
+    py: Python<'py>,
+    frame: &[u8],
+    pairs: Vec<(Id, Id)>,
+) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &replace::replace_in_frame(frame, &pairs))
+}
+
+/// A set of digests to look for.
+#[pyclass(frozen, name = "Digests", module = "headwater._core")]
+pub(crate) struct PyDigests(replace::Digests);
+
+#[pymethods]
+impl PyDigests {
+    #[new]
+    fn new(digests: Vec<Id>) -> Self {
+        Self(replace::Digests::new(digests))
+    }
+
+    /// Those of the set that stand in some bytes, anywhere.
+    fn among<'py>(&self, py: Python<'py>, data: &[u8]) -> Vec<Bound<'py, PyBytes>> {
+        self.0.among(data).iter().map(|digest| PyBytes::new(py, digest)).collect()
+    }
 }
 
 /// Check that bytes are exactly one valid record.
@@ -133,6 +161,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(frame_header, module)?)?;
     module.add_function(wrap_pyfunction!(validate_record, module)?)?;
     module.add_function(wrap_pyfunction!(record_fields, module)?)?;
+    module.add_function(wrap_pyfunction!(replace_in_frame, module)?)?;
+    module.add_class::<PyDigests>()?;
     module.add_function(wrap_pyfunction!(identifier_digest, module)?)?;
     module.add_function(wrap_pyfunction!(conversion_digest, module)?)?;
     module.add_function(wrap_pyfunction!(signals, module)?)

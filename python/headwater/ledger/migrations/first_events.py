@@ -175,11 +175,19 @@ def erasures() -> None:
         "erasure_requests",
         *_required(sa.LargeBinary(), "event_id"),
         *_required(sa.BigInteger(), "brand", "revision", "created_ms"),
+        sa.Column("rewritten_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_erasure_requests")),
         sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_erasure_requests_brand", "erasure_requests", ["brand", "event_id"], unique=False
+    )
+    op.create_table(
+        "rewrites",
+        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
+        *_required(sa.LargeBinary(), "erasures", "pseudonyms", "dropped"),
+        sa.PrimaryKeyConstraint("partition", name=op.f("pk_rewrites")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "erasures",

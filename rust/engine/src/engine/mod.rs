@@ -249,6 +249,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Goes on from a chain digest that the log had at this position before its archive was
+    /// rewritten.
+    pub fn resume_chain(&mut self, digest: Digest) {
+        self.digest = digest;
+    }
+
     /// The outcomes of a batch as MessagePack; see [`Outcomes`].
     pub fn encode_outcomes(&self, outcomes: &Outcomes) -> Vec<u8> {
         outcomes.encode(&self.producers)

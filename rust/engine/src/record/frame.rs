@@ -67,7 +67,6 @@ pub fn frame_header(frame: &[u8]) -> Result<FrameHeader, Error> {
         return Err(Error::Frame("frame_too_large"));
     }
     let body = frame.get(HEADER_BYTES..).ok_or(Error::Frame("malformed"))?;
-    let head = frame.get(..CHECKED_BYTES).ok_or(Error::Frame("malformed"))?;
     let header = FrameHeader {
         partition: u16::from_le_bytes(field(frame, 4)?),
         count: u16::from_le_bytes(field(frame, 6)?),
@@ -77,12 +76,26 @@ pub fn frame_header(frame: &[u8]) -> Result<FrameHeader, Error> {
     if u32::from_le_bytes(field(frame, 24)?) as usize != body.len() {
         return Err(Error::Frame("malformed"));
     }
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(head), body);
-    if checksum != u32::from_le_bytes(field(frame, CHECKED_BYTES)?) {
+    let (written, right) = checksum_of(frame).ok_or(Error::Frame("malformed"))?;
+    if written != right {
         return Err(Error::Frame("bad_checksum"));
     }
     check_sequences(usize::from(header.count), header.first_sequence)?;
     Ok(header)
+}
+
+/// The checksum a frame has and the one it ought to have; none of bytes too short for a frame.
+pub(super) fn checksum_of(frame: &[u8]) -> Option<(u32, u32)> {
+    let (head, body) = (frame.get(..CHECKED_BYTES)?, frame.get(HEADER_BYTES..)?);
+    let written = u32::from_le_bytes(field(frame, CHECKED_BYTES).ok()?);
+    Some((written, crc32c::crc32c_append(crc32c::crc32c(head), body)))
+}
+
+/// Puts a checksum into a frame.
+pub(super) fn write_checksum(frame: &mut [u8], checksum: u32) {
+    if let Some(field) = frame.get_mut(CHECKED_BYTES..HEADER_BYTES) {
+        field.copy_from_slice(&checksum.to_le_bytes());
+    }
 }
 
 fn field<const N: usize>(frame: &[u8], at: usize) -> Result<[u8; N], Error> {

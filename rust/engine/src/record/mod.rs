@@ -9,6 +9,7 @@ pub mod body;
 mod encode;
 pub mod fields;
 pub mod frame;
+pub mod replace;
 
 use crate::error::Error;
 use crate::limits::{RECORD_BYTES_MAX, TIME_MS_MAX};

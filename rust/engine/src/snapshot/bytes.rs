@@ -8,6 +8,9 @@ const DAMAGED: Error = Error::Snapshot("damaged");
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
+    /// Engine time, where only what goes on from it is to be written: not where digests have their
+    /// places in indexes, and not whose the counters of days that are over were.
+    pub(super) comparable_ms: Option<u64>,
 }
 
 impl Output {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bytes::{Input, Output, Rising};
 use super::controls::read_bool;
-use super::rows::{read_chunks, read_index, write_chunks, write_index};
+use super::rows::{read_chunks, read_index, write_chunks, write_index_of_digests};
 use crate::error::Error;
 use crate::fraud::state::fifo::Fifo;
 use crate::fraud::state::scores::{Noted, Scores};
@@ -18,8 +18,11 @@ const DAMAGED: Error = Error::Snapshot("damaged");
 
 pub(super) fn write_fraud(out: &mut Output, fraud: &Fraud) {
     write_scores(out, &fraud.scores);
-    write_index(out, &fraud.tallies.index);
-    write_chunks(out, &fraud.tallies.rows);
+    write_index_of_digests(out, &fraud.tallies.index);
+    match out.comparable_ms {
+        Some(now_ms) => out.section(|out| fraud.tallies.write_current(now_ms, &mut out.bytes)),
+        None => write_chunks(out, &fraud.tallies.rows),
+    }
     write_chunks(out, &fraud.tallies.free);
     out.u64(u64::from(fraud.tallies.hand));
     out.u64(fraud.tallies.seed);

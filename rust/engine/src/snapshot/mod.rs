@@ -116,11 +116,22 @@ pub struct SnapshotView {
 impl SnapshotView {
     /// The snapshot's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.write(None)
+    }
+
+    /// The same without what erased digests leave behind: the places of others in the indexes of
+    /// identifiers and counters, and the counters of days that are over. Equal for states that go
+    /// on alike.
+    pub fn to_comparable_bytes(&self) -> Vec<u8> {
+        self.write(Some(self.time_ms))
+    }
+
+    fn write(&self, comparable_ms: Option<u64>) -> Vec<u8> {
         let size = self
             .brands
             .values()
             .map(|brand| brand.graph.bytes() + brand.clicks.bytes() + brand.fraud.bytes());
-        let mut out = Output { bytes: Vec::with_capacity(size.sum()) };
+        let mut out = Output { bytes: Vec::with_capacity(size.sum()), comparable_ms };
         out.raw(&MAGIC);
         out.u16(VERSION);
         out.u16(self.partition);

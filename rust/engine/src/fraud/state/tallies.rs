@@ -244,6 +244,15 @@ impl Tallies {
         None
     }
 
+    /// Appends the rows' bytes; of those of a day that is over only that there is one.
+    pub(crate) fn write_current(&self, now_ms: u64, out: &mut Vec<u8>) {
+        for tally in self.rows.iter() {
+            let is_over = u64::from(tally.last_day) < day_of(now_ms);
+            let over = Tally { last_day: tally.last_day, ..Tally::default() };
+            if is_over { over } else { *tally }.write(out);
+        }
+    }
+
     /// Forgets a counter.
     pub(crate) fn remove(&mut self, key: u64) {
         if let Some(row) = self.find(key) {

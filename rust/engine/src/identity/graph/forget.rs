@@ -109,7 +109,9 @@ impl Store {
     fn forget(&mut self, row: u32) {
         let Some(node) = self.known(row) else { return };
         let hash = node.key().hash(self.seed);
-        let ends = ends_in(&self.ends, node).to_vec();
+        let mut ends = ends_in(&self.ends, node).to_vec();
+        // What is freed is freed in an order that tells nothing of the digest.
+        ends.sort_unstable_by_key(|end| (end.to, end.link));
         self.index.remove(hash, row);
         self.set_clicks(row, &[]);
         for end in ends {
