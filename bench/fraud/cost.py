@@ -27,6 +27,7 @@ from headwater.ops.evaluate_feed import PROGRAM, event_id, record
 
 SEED: Final = 20_261_101
 ROUNDS: Final = 5
+WINDOW_DAYS: Final = 30
 _FLAGS, _BODY = 3, 7
 _AGENT: Final = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -73,7 +74,7 @@ def control(kind: str, number: int, value: dict[str, object]) -> bytes:
 
 
 def program(rules: dict[str, Any]) -> bytes:
-    terms = {"window_ms": 30 * DAY_MS, "status": "active", "fraud": rules}
+    terms = {"window_ms": WINDOW_DAYS * DAY_MS, "status": "active", "fraud": rules}
     return control("program", PROGRAM, terms)
 
 
@@ -119,6 +120,23 @@ def each_click(clicks: int) -> None:
     print(f"scoring adds                            {(scored_s - plain_s) / count * 1e6:.2f} us")
     print(f"state of scoring, as it counts itself   {kept / count:.0f} bytes a click")
     print(f"the process grew at most                {grown / count:.0f} bytes a click")
+
+
+def each_live_click(clicks: int) -> None:
+    """What is kept of a click, when as many days have passed as clicks are live."""
+    log = Log()
+    engine = _core.Engine(0)
+    engine.apply([log.frame(BEGIN_MS, [program({})])])
+    made = generate(SEED, clicks, days=WINDOW_DAYS).events
+    events = ((event.at_ms, event.raw) for event in made if event.raw[1] == Kind.CLICK)
+    for entry in log.frames(events):
+        engine.apply([entry])
+    kept = engine.stats()
+    live = kept["clicks_live"]
+    both = kept["clicks_bytes"] + kept["fraud_bytes"]
+    print(f"clicks live, of {WINDOW_DAYS} days               {live}")
+    print(f"kept of each: row, index, order         {kept['clicks_bytes'] / live:.0f} bytes")
+    print(f"with the state of scoring               {both / live:.0f} bytes")
 
 
 def told(answer: bytes) -> int:
@@ -182,6 +200,7 @@ def main() -> None:
     parser.add_argument("--flood", type=int, default=1_000_000)
     options = parser.parse_args()
     each_click(options.clicks)
+    each_live_click(options.clicks)
     flood(options.flood)
 
 

@@ -2,6 +2,8 @@
 
     python -m bench.fraud.run [--clicks 120000] [--seeds 3] [--access-log FILE] [--click-log FILE]
 
+Takes both processors of a small machine for some ten minutes.
+
 Prints the tables and keeps them in bench/results/fraud.md and fraud.json.
 """
 
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from bench.fraud import real, report
 from bench.fraud.conversion_attacks import ATTACKS
-from bench.fraud.measure import Bench, quiet
+from bench.fraud.measure import CROWD, Bench
 from bench.fraud.world import Background, generate
 
 from headwater.ops.evaluate_bots import installed
@@ -36,10 +38,11 @@ def measured(
 ) -> report.Result:
     begin_s = time.monotonic()
     wanted = [attack for attack in ATTACKS if options.only in attack.name]
-    bench = Bench(backgrounds, wanted, RATES, installed(), say)
+    crowd = generate(FIRST_SEED, options.crowd_clicks, CROWD)
+    bots = installed()
+    bench = Bench(backgrounds, crowd, wanted, RATES, SEARCH_RATE, bots, say)
     say(f"{name}: {backgrounds[0].clicks} clicks, {len(backgrounds)} seeds")
-    pooled = bench.all()
-    evasions = bench.evasions(SEARCH_RATE)
+    pooled, evasions, quiet = bench.measure()
     return report.Result(
         background=name,
         clicks=backgrounds[0].clicks,
@@ -47,7 +50,7 @@ def measured(
         seconds=time.monotonic() - begin_s,
         pooled=pooled,
         evasions=evasions,
-        quiet=quiet(backgrounds, FIRST_SEED, options.crowd_clicks),
+        quiet=quiet,
         attacks=wanted,
     )
 

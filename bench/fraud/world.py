@@ -86,9 +86,10 @@ CARRIERS: Final = Crowd()
 
 
 class _World:
-    def __init__(self, seed: int, clicks: int, crowd: Crowd) -> None:
+    def __init__(self, seed: int, clicks: int, crowd: Crowd, days: int) -> None:
         self.random = Random(seed)
         self.clicks = clicks
+        self.days = days
         self._carrier = crowd
         self.maker = Maker(1)
         self.visits: list[Visit] = []
@@ -101,7 +102,7 @@ class _World:
         self._rates = [self.random.lognormvariate(math.log(0.03), 0.5) for _ in range(PARTNERS)]
         # One partner's newsletter goes out at a time: an hour with many clicks.
         self._bursts = [
-            (self.random.randrange(PARTNERS), self._moment_ms()) for _ in range(2 * DAYS)
+            (self.random.randrange(PARTNERS), self._moment_ms()) for _ in range(2 * days)
         ]
 
     def run(self) -> Background:
@@ -111,7 +112,7 @@ class _World:
         return Background(
             "generated",
             BEGIN_MS,
-            BEGIN_MS + DAYS * DAY_MS,
+            BEGIN_MS + self.days * DAY_MS,
             PARTNERS,
             self.made,
             events,
@@ -149,7 +150,7 @@ class _World:
         """A time: more by day than by night."""
         random = self.random
         while True:
-            place = random.random() * DAYS
+            place = random.random() * self.days
             if random.random() < 0.55 + 0.45 * math.sin(2 * math.pi * (place - 0.3)):
                 return BEGIN_MS + int(place * DAY_MS)
 
@@ -162,7 +163,7 @@ class _World:
             partner, burst_ms = random.choice(self._bursts)
             at_ms = burst_ms + int(random.expovariate(1 / 1.5) * HOUR_MS)
         number = 0
-        while at_ms < BEGIN_MS + DAYS * DAY_MS - HOUR_MS:
+        while at_ms < BEGIN_MS + self.days * DAY_MS - HOUR_MS:
             number += 1
             cookie = person.cookie if person.keeps_cookie else f"{person.cookie} {number}"
             is_new = number == 1 or not person.keeps_cookie
@@ -253,6 +254,6 @@ def _address(number: int) -> str:
     return f"{11 + number // 16_777_216}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def generate(seed: int, clicks: int, crowd: Crowd = CARRIERS) -> Background:
+def generate(seed: int, clicks: int, crowd: Crowd = CARRIERS, *, days: int = DAYS) -> Background:
     """The background of so many clicks."""
-    return _World(seed, clicks, crowd).run()
+    return _World(seed, clicks, crowd, days).run()

@@ -13,7 +13,7 @@ from bench.fraud import click_log, cost
 from bench.fraud.attacks import Attack, Stage
 from bench.fraud.conversion_attacks import ATTACKS
 from bench.fraud.events import BEGIN_MS, INJECTED
-from bench.fraud.measure import pooled, precision
+from bench.fraud.measure import CROWD, Bench, pooled, precision
 from bench.fraud.play import Played, play
 from bench.fraud.report import Result, page
 from bench.fraud.world import CARRIERS, Background, generate
@@ -183,3 +183,28 @@ def test_a_flood_is_scored_again_in_steps_and_whole(capsys: pytest.CaptureFixtur
 def test_the_cost_of_a_click_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     cost.each_click(300)
     assert re.search(r"^scoring adds +\S+ us$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_what_is_kept_of_a_live_click_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    cost.each_live_click(300)
+    told = capsys.readouterr().out
+    live = re.search(r"^clicks live, of 30 days +(\d+)$", told, re.MULTILINE)
+    assert live
+    assert int(live[1]) >= 300
+    assert re.search(r"^with the state of scoring +\d+ bytes$", told, re.MULTILINE)
+
+
+def test_a_bench_over_processes_gives_what_one_run_gives() -> None:
+    said: list[str] = []
+    background, crowd = generate(1, 2000), generate(1, 600, CROWD)
+    wanted = [attack for attack in ATTACKS if attack.name in {"image click", "replay"}]
+    bench = Bench([background], crowd, wanted, (0.01,), 0.01, None, said.append)
+    found, evasions, quiet = bench.measure()
+    assert [each.attack for each in found] == [attack.name for attack in wanted]
+    for number, each in enumerate(found):
+        alone = play(background, wanted[number], 20, seed=1000)
+        assert (each.injected, each.stolen) == (alone.injected, alone.stolen)
+        assert each.detected.value == alone.recall
+    assert [each.attack for each in evasions] == [attack.name for attack in wanted]
+    assert quiet.crowd_clicks == len(crowd.crowd)
+    assert len(said) == 4

@@ -116,8 +116,8 @@ pub const AGENT_BYTES_MAX: usize = 1024;
 /// Clicks of one brand that later evidence may change; of more the oldest are settled. Some
 /// 150 bytes each.
 pub const FRAUD_PENDING_MAX: usize = 1_000_000;
-/// How long a click stays one of them: until a frame that is late may come no more for the day on
-/// which it happened, and counters of that day have been compared once more.
+/// How long after it happened a click stays one of them: until a frame that is late may come no
+/// more for the day on which it did, and counters of that day have been compared once more.
 pub const FRAUD_PENDING_AGE_MS: u64 = 2 * DAY_MS + 4 * HOUR_MS;
 /// How long after a day its counters are compared once more: nothing late comes for it then.
 pub const FRAUD_CLOSE_AFTER_MS: u64 = SPOOL_AGE_MAX_MS + 2 * HOUR_MS;

@@ -4,6 +4,7 @@
 //! rise with every entry. A frame that is damaged is quarantined whole; one of an unknown
 //! version stops the engine before anything is applied.
 
+mod ahead;
 mod apply;
 mod chain;
 mod erase;
@@ -309,7 +310,7 @@ impl Engine {
 
     fn apply_frame(&mut self, frame: &Frame<'_>, chain: &mut Chain, outcomes: &mut Outcomes) {
         let header = frame.header;
-        self.prefetch(frame);
+        self.read_ahead(frame);
         for ((record, bytes), sequence) in frame.records.iter().zip(header.first_sequence..) {
             if self.producers.contains(header.producer, sequence) {
                 outcomes.duplicate(chain);
@@ -319,32 +320,6 @@ impl Engine {
         }
         self.see(header);
         outcomes.touch_producer(header.producer);
-    }
-
-    /// Reads what the events of a frame are about to look for, of those of its first brand: as a
-    /// rule a frame is of one brand, and its misses overlap.
-    fn prefetch(&self, frame: &Frame<'_>) {
-        let Some((first, _)) = frame.records.first() else { return };
-        let Some(brand) = self.brands.get(&first.brand) else { return };
-        let (mut keys, mut clicks, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        for (record, _) in frame.records.iter().filter(|(record, _)| record.brand == first.brand) {
-            match &record.body {
-                Body::Click(click) => {
-                    clicks.push(record.event_id);
-                    keys.extend(click.identifiers.iter());
-                }
-                Body::PageView(page) => {
-                    others.push(record.event_id);
-                    keys.extend(page.identifiers.iter());
-                }
-                Body::Identify(identify) => {
-                    others.push(record.event_id);
-                    keys.extend(identify.identifiers.iter());
-                }
-                _ => {}
-            }
-        }
-        brand.prefetch(&keys, &clicks, &others);
     }
 
     #[allow(clippy::panic, reason = "the fault hook of crash tests")]

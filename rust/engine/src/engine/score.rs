@@ -106,16 +106,16 @@ impl Step<'_> {
         at: Context<'_>,
     ) -> (Circumstances, u32) {
         let (now_ms, limits) = (self.now_ms, self.limits);
-        let (pending, by_address) = self.as_pending(record, click, place, rules, at);
+        let (pending, who) = self.as_pending(record, click, place, rules, at);
         let is_new = click.flags & flags::NEW_VISITOR != 0;
-        let [_, address_before] = addresses(record, click, pending.touch_ms());
+        let [_, address_before] = who.addresses;
         let site = click.client.request.and_then(|request| request.fetch_site);
         let is_sent = matches!(site, Some("cross-site" | "same-site"));
         let mut intake = Intake {
             click: pending,
             is_new,
             is_sent,
-            by_address,
+            by_address: who.by_address,
             address_before,
             rules,
             now_ms,
@@ -126,17 +126,7 @@ impl Step<'_> {
         intake.click.not_evaluated = findings.not_evaluated;
         intake.click.leaning = u16::try_from(findings.leaning).unwrap_or(u16::MAX);
         let row = self.brand.fraud.take_in(&intake);
-        let fraud = &mut self.brand.fraud;
-        if !intake.click.is(facts::PREFETCH) || intake.click.is(facts::NAMED) {
-            fraud.enter_window(row, rules, now_ms, limits.fraud_tallies_max);
-        }
-        let mut circumstances = self.ask(row, rules, &[], findings);
-        if !circumstances.is_prefetch && intake.click.is(facts::PREFETCH) {
-            let fraud = &mut self.brand.fraud;
-            fraud.enter_window(row, rules, now_ms, limits.fraud_tallies_max);
-            circumstances = self.ask(row, rules, &[], findings);
-        }
-        (circumstances, row)
+        (self.ask(row, rules, &[], findings), row)
     }
 
     /// What other clicks say of a pending click.
@@ -152,8 +142,7 @@ impl Step<'_> {
         Question { fraud, clicks, rules, row, click, before }.ask(out)
     }
 
-    /// A click as the counters take it, and what its address and user agent make, under the digest
-    /// of its day and of the day before.
+    /// A click as the counters take it, and whose it is.
     fn as_pending(
         &self,
         record: &Record<'_>,
@@ -161,32 +150,11 @@ impl Step<'_> {
         place: u32,
         rules: &Ruleset,
         at: Context<'_>,
-    ) -> (Pending, [u64; 2]) {
-        let may_identify = click.flags & flags::CONSENT_DENIED == 0;
-        let of_kind = |kind| {
-            let mut keys = click.identifiers.iter().filter(|_| may_identify);
-            keys.find(|key| key.kind == kind).map_or(0, |key| client_of(&key))
-        };
-        let (visitor, device) = (of_kind(IdentifierType::Visitor), of_kind(IdentifierType::Device));
-        let is_new = click.flags & flags::NEW_VISITOR != 0 || visitor == 0;
-        let is_returned = !is_new || device != 0;
+    ) -> (Pending, Who) {
         let earliest_ms = at.accept_ms.saturating_sub(FRAUD_CLAIM_AGE_MAX_MS);
         let touch_ms = at.occurred_ms.clamp(earliest_ms, at.accept_ms);
-        let agent = hash(click.client.user_agent.unwrap_or_default());
-        let [address, before] = addresses(record, click, touch_ms);
-        let by = |address: u64| if address == 0 { 0 } else { fold(address, agent).max(1) };
-        let by_address = [by(address), by(before)];
-        let mut links = [Link::default(); CLIENTS];
-        let own = |is_own: bool, client: u64| if is_own { client } else { 0 };
-        let [today, yesterday] = by_address;
-        let second = if device != 0 { device } else { own(!is_returned, yesterday) };
-        let clients =
-            [(BY_VISITOR, visitor), (BY_DEVICE, second), (BY_ADDRESS, own(!is_returned, today))];
-        for (client, entity) in clients {
-            if let Some(link) = links.get_mut(client) {
-                link.client = entity;
-            }
-        }
+        let who = Who::of(record, click, touch_ms);
+        let links = who.clients.map(|client| Link { client, ..Link::default() });
         let bits = [
             (
                 facts::PREFETCH,
@@ -194,35 +162,36 @@ impl Step<'_> {
             ),
             (facts::ACTIVATED, click.client.request.is_some_and(|it| it.fetch_user == Some("?1"))),
             (facts::HONEYPOT, click.flags & flags::HONEYPOT != 0),
-            (facts::RETURNED, !is_new),
-            (facts::DEVICE_ID, device != 0),
+            (facts::RETURNED, !who.is_new),
+            (facts::DEVICE_ID, who.has_device),
             (facts::NAMED, self.is_named(&record.event_id)),
             (facts::ALLOWED, rules.allows(click.client.address_prefix)),
         ];
         let facts = bits.iter().filter(|(_, holds)| *holds).fold(0, |all, (bit, _)| all | bit);
-        let settled_ms = self.now_ms.saturating_add(FRAUD_PENDING_AGE_MS);
-        let slice = self.slice(click, may_identify);
+        let settled_ms = touch_ms.saturating_add(FRAUD_PENDING_AGE_MS);
+        let slice = self.slice(click);
         let pending = Pending {
             id: record.event_id,
-            address,
+            address: who.addresses[0],
             net: click.client.address_prefix.map_or(0, hash),
             slice,
             links,
             next: [NONE; 4],
             pair: self.brand.clicks.pair_of(place),
             link: low(fold(click.link, 1)),
+            window_s: number(usize::try_from(rules.unique_window_ms / 1000).unwrap_or(usize::MAX)),
             settled_s: number(usize::try_from(settled_ms / 1000).unwrap_or(usize::MAX)),
             touch: Ms6::new(touch_ms),
             facts,
-            agent: (agent >> 58) as u8,
+            agent: (who.agent >> 58) as u8,
             ..Pending::default()
         };
-        (pending, by_address)
+        (pending, who)
     }
 
     /// The kind of browser, 0 when that is not known.
-    fn slice(&self, click: &Click<'_>, may_identify: bool) -> u64 {
-        let user_agent = click.client.user_agent.filter(|_| may_identify);
+    fn slice(&self, click: &Click<'_>) -> u64 {
+        let user_agent = click.client.user_agent.filter(|_| may_identify(click));
         let class = user_agent.map(|user_agent| self.shared.bots.class_of(user_agent));
         class.map_or(0, |class| fold(class.agent.slice(), 3).max(1))
     }
@@ -245,6 +214,54 @@ fn apart(click: &Click<'_>, rules: &Ruleset) -> Circumstances {
     Circumstances { is_prefetch, is_repeat: false, is_unique: !is_prefetch }
 }
 
+/// Whose a click is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who {
+    /// Its clients: the visitor; the device, or without one what follows under the digest of the
+    /// day before; and what the address and the user agent make. 0 is none.
+    pub(super) clients: [u64; CLIENTS],
+    /// What the address and the user agent make, whoever else the click is of: under the digest of
+    /// its day, and of the day before.
+    pub(super) by_address: [u64; 2],
+    /// The digests of the address for its day, and for the day before.
+    pub(super) addresses: [u64; 2],
+    /// A hash of the user agent.
+    pub(super) agent: u64,
+    /// Whether the browser returned no visitor id.
+    pub(super) is_new: bool,
+    pub(super) has_device: bool,
+}
+
+impl Who {
+    pub(super) fn of(record: &Record<'_>, click: &Click<'_>, touch_ms: u64) -> Self {
+        let of_kind = |kind| {
+            let mut keys = click.identifiers.iter().filter(|_| may_identify(click));
+            keys.find(|key| key.kind == kind).map_or(0, |key| client_of(&key))
+        };
+        let (visitor, device) = (of_kind(IdentifierType::Visitor), of_kind(IdentifierType::Device));
+        let is_new = click.flags & flags::NEW_VISITOR != 0 || visitor == 0;
+        let has_device = device != 0;
+        let agent = hash(click.client.user_agent.unwrap_or_default());
+        let addresses = addresses(record, click, touch_ms);
+        let by = |address: u64| if address == 0 { 0 } else { fold(address, agent).max(1) };
+        let by_address = addresses.map(by);
+        let [today, before] = if is_new && !has_device { by_address } else { [0, 0] };
+        let mut clients = [0; CLIENTS];
+        let second = if has_device { device } else { before };
+        for (place, client) in [(BY_VISITOR, visitor), (BY_DEVICE, second), (BY_ADDRESS, today)] {
+            if let Some(own) = clients.get_mut(place) {
+                *own = client;
+            }
+        }
+        Self { clients, by_address, addresses, agent, is_new, has_device }
+    }
+}
+
+/// Whether a click may be told whose it is.
+fn may_identify(click: &Click<'_>) -> bool {
+    click.flags & flags::CONSENT_DENIED == 0
+}
+
 /// The digests of a click's address for the day on which it happened, and for the day before; 0
 /// when there is none.
 fn addresses(record: &Record<'_>, click: &Click<'_>, touch_ms: u64) -> [u64; 2] {
@@ -262,7 +279,7 @@ fn low(number: u64) -> u32 {
 }
 
 /// A hash of a text; never 0.
-fn hash(text: &str) -> u64 {
+pub(super) fn hash(text: &str) -> u64 {
     let words = text.as_bytes().chunks_exact(8);
     let rest = words.remainder().iter().fold(0, |bits, byte| (bits << 8) | u64::from(*byte));
     let words = words.filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes));

@@ -11,6 +11,7 @@ use crate::fraud::signals::Stage;
 use crate::fraud::sources::{Due, Said, SourceKey};
 use crate::fraud::state::fifo::NONE;
 use crate::fraud::state::pending::{facts, Pending, Work};
+use crate::fraud::state::tallies::Room;
 use crate::fraud::state::{client_of, Noted};
 use crate::fraud::{Counted, Finding, Signal};
 use crate::identity::IdentifierType;
@@ -40,7 +41,7 @@ impl Step<'_> {
     /// Scores again what waits for it, a bounded part at a time.
     pub(super) fn score_again(&mut self, record: &Record<'_>, at: Context<'_>) {
         for _ in 0..SWEEP_ROWS_MAX {
-            let Some(key) = self.brand.fraud.closed(self.now_ms) else { break };
+            let Some(closing) = self.brand.fraud.closed(self.now_ms) else { break };
             let brand = &mut *self.brand;
             let revision = brand.controls.revision;
             let (clicks, controls, network) =
@@ -49,7 +50,7 @@ impl Step<'_> {
                 let (program, partner) = clicks.pair_at(pair)?;
                 Some(controls.ruleset(program, partner, network, revision))
             };
-            brand.fraud.close(key, rules_of);
+            brand.fraud.close(&closing, rules_of);
         }
         self.work = 0;
         let mut left = FRAUD_RESCORED_MAX;
@@ -61,10 +62,12 @@ impl Step<'_> {
                     break;
                 }
                 left -= 1;
+                // What is settled waits for older clicks to leave.
+                let is_settled = u64::from(click.settled_s) * 1000 <= self.now_ms;
                 let is_concerned = click.touch_ms() >= work.since.get();
-                if is_concerned {
+                if is_concerned && !is_settled {
                     self.score_pending(&work, &click, record, at);
-                } else if work.is_sorted() {
+                } else if work.is_sorted() && !is_concerned {
                     break;
                 }
                 work.step(&self.brand.fraud.pending);
@@ -109,12 +112,7 @@ impl Step<'_> {
         for finding in noted.findings.iter().filter(|finding| is_own(finding)) {
             findings.add(finding.signal, finding.severity, finding.observed, finding.threshold);
         }
-        let mut circumstances = self.ask(pending, &rules, &noted.findings, &mut findings);
-        if !circumstances.is_prefetch && !click.is(facts::ENTERED) {
-            let rows_max = self.limits.fraud_tallies_max;
-            self.brand.fraud.enter_window(pending, &rules, self.now_ms, rows_max);
-            circumstances = self.ask(pending, &rules, &noted.findings, &mut findings);
-        }
+        let circumstances = self.ask(pending, &rules, &noted.findings, &mut findings);
         let is = Standing {
             verdict: was.verdict,
             counted: circumstances.counted(),
@@ -228,6 +226,7 @@ impl Step<'_> {
         if let Some(click) = pending.filter(|click| click.id == *click_id) {
             click.facts |= facts::NAMED;
             let click = *click;
+            self.brand.fraud.ask_later(noted.row, record.event_id);
             self.settle_pending(noted.row, &click, cause, record, at);
             return;
         }
@@ -306,8 +305,8 @@ impl Step<'_> {
         let earliest_ms = at.accept_ms.saturating_sub(FRAUD_CLAIM_AGE_MAX_MS);
         let seen_ms = at.occurred_ms.clamp(earliest_ms, at.accept_ms);
         let whose = (client_of(&visitor), page.program);
-        let rows_max = self.limits.fraud_tallies_max;
-        self.brand.fraud.see_checkout(whose, seen_ms, record.event_id, self.now_ms, rows_max);
+        let room = Room { now_ms: self.now_ms, rows_max: self.limits.fraud_tallies_max };
+        self.brand.fraud.see_checkout(whose, seen_ms, record.event_id, room);
     }
 }
 

@@ -3,11 +3,12 @@
 use super::rules::Ruleset;
 use super::score::Findings;
 use super::signals::{Mode, Signal, ONE};
-use super::state::bursts::{CROWD_AGENTS, SLICE_CLICKS_MIN};
+use super::state::bursts::CROWD_AGENTS;
 use super::state::distinct::distinct;
-use super::state::pending::{facts, Chain, Pending, BY_VISITOR, CLIENTS};
+use super::state::hours::HourAndDay;
+use super::state::pending::{facts, Pending, BY_VISITOR, CLIENTS};
 use super::state::rhythm::{self, Reach, Rhythm};
-use super::state::tallies::{day_of, fold, hour_of, Kind, Tally};
+use super::state::tallies::{day_of, fold, Kind, Tally};
 use super::state::{Fraud, CLIENT_CROWD_AGENTS};
 use super::{Counted, Finding};
 use crate::limits::{DAY_MS, MINUTE_MS};
@@ -102,11 +103,12 @@ pub(crate) fn address_severity(tally: &Tally, rules: &Ruleset, is_day: bool) -> 
 /// How grave it is that an address brings new visitors alone.
 pub(crate) fn churn_severity(tally: &Tally, rules: &Ruleset) -> u32 {
     let agents = distinct(tally.agents).max(1);
-    let are_new = u64::from(tally.fresh) * 10 >= u64::from(tally.count) * 9;
+    let new = u64::from(tally.new_visitors());
+    let are_new = new * 10 >= u64::from(tally.count) * 9;
     if agents >= CROWD_AGENTS || !are_new {
         return 0;
     }
-    rules.severity(Signal::IdChurn, u64::from(tally.fresh) / agents)
+    rules.severity(Signal::IdChurn, new / agents)
 }
 
 /// How grave the count of a device is in an hour, or a day.
@@ -145,7 +147,8 @@ impl Question<'_> {
     /// Adds what other clicks say of the click, and tells how it is counted.
     pub(crate) fn ask(&self, out: &mut Findings) -> Circumstances {
         let click = self.click;
-        let is_crowd = self.is_crowd();
+        let address = self.counted(Kind::Address, click.address);
+        let is_crowd = is_crowd(address.1);
         let mut rhythm = Rhythm::default();
         let mut is_unique = true;
         for client in 0..CLIENTS {
@@ -156,7 +159,11 @@ impl Question<'_> {
             let Self { fraud, clicks, rules, row, .. } = *self;
             let of = rhythm::of(&fraud.pending, clicks, row, entity, reach(rules));
             rhythm = rhythm.and(of);
-            is_unique &= click.is(facts::EARLIEST << client);
+            if click.may_be_first_of(client) {
+                is_unique &= !of.is_again && !fraud.was_there(click, client);
+                // Who has so many clicks that one has no place among them is not there first.
+                is_unique &= click.is_chained(client);
+            }
             self.taint(entity, out);
         }
         let was_gone_to = click.is(facts::NAMED) || rhythm.is_gone_to;
@@ -166,7 +173,7 @@ impl Question<'_> {
         if !is_prefetch {
             self.rhythm(&rhythm, is_repeat, out);
             if !click.is(facts::ALLOWED) {
-                self.address(out);
+                self.address(address, out);
                 self.net(out);
             }
             self.device(out);
@@ -181,12 +188,12 @@ impl Question<'_> {
         self.fraud.tallies.of(self.fraud.tallies.key(kind, entity, stretch))
     }
 
-    /// Whether the click's address is shared by many.
-    fn is_crowd(&self) -> bool {
-        let day = day_of(self.click.touch_ms());
-        let tally = self.tally(Kind::AddressDay, self.click.address, day);
-        let agents = tally.map_or(0, |tally| distinct(tally.agents));
-        self.click.address != 0 && agents >= CLIENT_CROWD_AGENTS
+    /// The counters of the click's hour and day; one row may be both.
+    fn counted(&self, kind: Kind, entity: u64) -> HourAndDay<'_> {
+        if entity == 0 {
+            return (None, None);
+        }
+        self.fraud.tallies.hour_and_day(kind, entity, self.click.touch_ms())
     }
 
     /// Has what was found before stand.
@@ -216,7 +223,7 @@ impl Question<'_> {
         }
     }
 
-    fn address(&self, out: &mut Findings) {
+    fn address(&self, (hour, day): HourAndDay<'_>, out: &mut Findings) {
         let click = self.click;
         if click.address == 0 {
             out.absent(Signal::AddressVelocity);
@@ -224,8 +231,6 @@ impl Question<'_> {
             return;
         }
         let low = self.rules.rule(Signal::AddressVelocity).low;
-        let hour = self.tally(Kind::AddressHour, click.address, hour_of(click.touch_ms()));
-        let day = self.tally(Kind::AddressDay, click.address, day_of(click.touch_ms()));
         for (tally, is_day) in [(hour, false), (day, true)] {
             let Some(tally) = tally else {
                 self.keep(Signal::AddressVelocity, out);
@@ -237,8 +242,7 @@ impl Question<'_> {
                 out.add(Signal::AddressVelocity, severity, u64::from(tally.count), low);
             }
             if self.rules.is_on(Signal::AddressVelocity) {
-                // Of a day `fresh` is what the address brought on the days before.
-                let days = (tally.count.saturating_add(tally.fresh), ADDRESS_DAYS_LEAN);
+                let days = (tally.count.saturating_add(tally.carried()), ADDRESS_DAYS_LEAN);
                 let (count, lean) = if is_day { days } else { (tally.count, ADDRESS_HOUR_LEAN) };
                 out.lean(leaning(count, lean));
             }
@@ -248,7 +252,8 @@ impl Question<'_> {
                 let severity = churn_severity(tally, self.rules);
                 if severity > 0 {
                     let low = self.rules.rule(Signal::IdChurn).low;
-                    out.add(Signal::IdChurn, severity, u64::from(tally.fresh), low);
+                    let new = u64::from(tally.new_visitors());
+                    out.add(Signal::IdChurn, severity, new, low);
                 }
             }
             None => self.keep(Signal::IdChurn, out),
@@ -261,10 +266,10 @@ impl Question<'_> {
             out.absent(Signal::SubnetBurst);
             return;
         }
-        match self.tally(Kind::NetHour, click.net, hour_of(click.touch_ms())) {
-            Some(tally) if tally.step > 0 => {
+        match self.fraud.tallies.hour(Kind::Net, click.net, click.touch_ms()) {
+            Some(tally) if tally.step() > 0 => {
                 let low = self.rules.rule(Signal::SubnetBurst).low;
-                let severity = u32::from(tally.step) * (ONE / 4);
+                let severity = u32::from(tally.step()) * (ONE / 4);
                 out.add(Signal::SubnetBurst, severity, u64::from(tally.count), low);
             }
             Some(_) => {}
@@ -274,15 +279,13 @@ impl Question<'_> {
 
     fn slice(&self, out: &mut Findings) {
         let click = self.click;
-        let (kind, entity) = click.entity(Chain::SliceHour);
-        match self.tally(kind, entity, hour_of(click.touch_ms())) {
-            Some(tally) if tally.step > 0 => {
+        match self.fraud.tallies.hour(Kind::Slice, click.own_slice(), click.touch_ms()) {
+            Some(tally) if tally.step() > 0 => {
                 let low = self.rules.rule(Signal::SliceBurst).low;
                 // Of a slice `fresh` holds how many times its usual share it had.
-                let severity = u32::from(tally.step) * (ONE / 4);
+                let severity = u32::from(tally.step()) * (ONE / 4);
                 out.add(Signal::SliceBurst, severity, u64::from(tally.fresh), low);
             }
-            Some(tally) if tally.count < SLICE_CLICKS_MIN => {}
             Some(_) => {}
             None => self.keep(Signal::SliceBurst, out),
         }
@@ -295,8 +298,7 @@ impl Question<'_> {
             return;
         };
         let low = self.rules.rule(Signal::DeviceVelocity).low;
-        let hour = self.tally(Kind::DeviceHour, device, hour_of(click.touch_ms()));
-        let day = self.tally(Kind::DeviceDay, device, day_of(click.touch_ms()));
+        let (hour, day) = self.counted(Kind::Device, device);
         for (tally, is_day) in [(hour, false), (day, true)] {
             let Some(tally) = tally else {
                 self.keep(Signal::DeviceVelocity, out);
@@ -360,6 +362,11 @@ impl Question<'_> {
             out.flag(Signal::Honeypot, ONE);
         }
     }
+}
+
+/// Whether an address is shared by many, by its day.
+pub(crate) fn is_crowd(day: Option<&Tally>) -> bool {
+    day.is_some_and(|tally| distinct(tally.agents) >= CLIENT_CROWD_AGENTS)
 }
 
 /// Of a mark, when in the following day the earliest one was.

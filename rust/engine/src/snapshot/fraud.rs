@@ -7,6 +7,7 @@ use super::controls::read_bool;
 use super::rows::{read_chunks, read_index, write_chunks, write_index_of_digests};
 use crate::error::Error;
 use crate::fraud::state::fifo::Fifo;
+use crate::fraud::state::heads::Heads;
 use crate::fraud::state::scores::{Noted, Scores};
 use crate::fraud::state::tallies::Tallies;
 use crate::fraud::state::Fraud;
@@ -27,6 +28,7 @@ pub(super) fn write_fraud(out: &mut Output, fraud: &Fraud) {
     out.u64(u64::from(fraud.tallies.hand));
     out.u64(fraud.tallies.seed);
     write_fifo(out, &fraud.pending);
+    write_index(out, &fraud.heads.index);
     write_fifo(out, &fraud.work);
     out.count(fraud.closing.len());
     for (day, counters) in &fraud.closing {
@@ -38,7 +40,7 @@ pub(super) fn write_fraud(out: &mut Output, fraud: &Fraud) {
         out.str(name);
     }
     out.u16(fraud.lists_first);
-    for number in [fraud.tainted_day, fraud.checkout_ms, fraud.prefetch_ms] {
+    for number in [fraud.tainted_day, fraud.checkout_ms, fraud.prefetch_ms, fraud.windows_ms] {
         out.u64(number);
     }
 }
@@ -52,7 +54,9 @@ pub(super) fn read_fraud(input: &mut Input<'_>) -> Result<Fraud, Error> {
         hand: read_u32(input)?,
         seed: input.u64()?,
     };
-    let (pending, work) = (read_fifo(input)?, read_fifo(input)?);
+    let pending = read_fifo(input)?;
+    let heads = Heads { index: read_index(input)? };
+    let work = read_fifo(input)?;
     let (mut closing, mut days) = (BTreeMap::new(), Rising::new());
     for _ in 0..input.count()? {
         let day = days.next(input.u64()?)?;
@@ -64,6 +68,7 @@ pub(super) fn read_fraud(input: &mut Input<'_>) -> Result<Fraud, Error> {
         scores,
         tallies,
         pending,
+        heads,
         work,
         closing,
         lists,
@@ -71,6 +76,7 @@ pub(super) fn read_fraud(input: &mut Input<'_>) -> Result<Fraud, Error> {
         tainted_day: input.u64()?,
         checkout_ms: input.u64()?,
         prefetch_ms: input.u64()?,
+        windows_ms: input.u64()?,
         ..Fraud::default()
     })
 }

@@ -43,7 +43,7 @@ use bytes::{Input, Output, Rising};
 
 const MAGIC: [u8; 8] = *b"HWSNAP\0\0";
 /// The version this build writes and reads.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 const CHECKSUM_BYTES: usize = 4;
 
 /// What a snapshot holds of one brand, shared with the engine until it changes.

@@ -14,6 +14,7 @@ use crate::fraud::conversion::memberships;
 use crate::fraud::facts::Counting;
 use crate::fraud::repeats::{Memberships, Turn};
 use crate::fraud::sources::Timing;
+use crate::fraud::state::tallies::Room;
 use crate::fraud::state::Fraud;
 use crate::fraud::{Ruleset, Shared};
 use crate::identity::graph::{
@@ -85,7 +86,8 @@ impl Brand {
         self.resting.sweep(now_ms);
         self.fraud.repeats.sweep(now_ms);
         self.graph.sweep(now_ms);
-        self.fraud.sweep(now_ms);
+        let room = Room { now_ms, rows_max: limits.fraud_tallies_max };
+        self.fraud.sweep(room);
     }
 
     /// Adds a click under an identifier, if there is one; at the bound the one that expires

@@ -117,9 +117,29 @@ impl IdIndex {
         self.len += 1;
     }
 
+    /// Has a row stand where another of the same hash stands.
+    pub(crate) fn replace(&mut self, hash: u64, before: u32, after: u32) {
+        let address = self.address(hash);
+        let Some(bucket) = self.buckets.get_mut(address) else { return };
+        let mut next = bucket.next;
+        let mut is_done = bucket.replace(before, after);
+        // A damaged snapshot must not make a search endless.
+        for _ in 0..=self.chained.rows.len() {
+            let Some(bucket) = self.chained.get_mut(next).filter(|_| !is_done) else { return };
+            is_done = bucket.replace(before, after);
+            next = bucket.next;
+        }
+    }
+
     /// Takes a row out.
     pub(crate) fn remove(&mut self, hash: u64, row: u32) {
         let address = self.address(hash);
+        // As a rule nothing is chained, and nothing moves.
+        let whole = self.buckets.get_mut(address).filter(|bucket| bucket.next == NONE);
+        if let Some(bucket) = whole {
+            self.len -= usize::from(bucket.replace(row, NONE));
+            return;
+        }
         let mut rows = self.take_all(address);
         let before = rows.len();
         rows.retain(|(_, other)| *other != row);
@@ -200,6 +220,12 @@ impl Bucket {
         let tags = u128::from_le_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
         let differs = tags ^ (ONES * u128::from(tag));
         differs.wrapping_sub(ONES) & !differs & TOPS & USED
+    }
+
+    /// Puts a row in the place of another; whether that was there.
+    fn replace(&mut self, before: u32, after: u32) -> bool {
+        let place = self.rows.iter_mut().find(|row| **row == before);
+        place.map(|row| *row = after).is_some()
     }
 
     fn put(&mut self, tag: u8, row: u32) -> bool {

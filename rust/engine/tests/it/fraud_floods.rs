@@ -95,6 +95,18 @@ fn a_source_that_turns_out_to_be_a_flood_has_its_clicks_and_conversions_scored_a
 }
 
 #[test]
+fn a_brand_that_has_gone_quiet_is_judged_when_nothing_late_can_come() {
+    let mut world = before_noon(200);
+    world.at(DAWN + 2 * DAY - 13 * HOUR);
+    assert_eq!(tick(&mut world).rows("decision_revised").len(), 0, "clicks may be held up");
+    world.at(DAWN + 2 * DAY - 11 * HOUR);
+    let revised = tick(&mut world);
+    let revised = revised.rows("decision_revised");
+    assert_eq!(revised.len(), 200);
+    assert!(revised.iter().all(|row| row[10].as_str() == Some("CLICK_FLOODING")));
+}
+
+#[test]
 fn and_back_when_its_conversions_come_in() {
     let (mut world, _) = with_flood(200);
     let mut last_decision = None;

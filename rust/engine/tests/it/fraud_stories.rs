@@ -196,3 +196,20 @@ fn a_revised_click_takes_the_credit_of_a_sale_with_it() {
     let (_, _, partner, revision) = revised.decision();
     assert_eq!((partner, revision > 1), (None, true), "all of the visitor's clicks are rejected");
 }
+
+#[test]
+fn who_was_there_is_known_to_the_end_of_a_long_window_and_no_longer() {
+    const WINDOW: u64 = 10 * DAY;
+    let begin = (T0 / WINDOW + 1) * WINDOW;
+    let visit = |event: u64, at_ms: u64| Touch { at_ms, ..click(event, 0) };
+    let mut clicks = Clicks { ms: begin, ..Clicks::default() };
+    let seconds = Value::from(WINDOW / 1000);
+    let fraud = Value::Map(vec![("unique_window_seconds".into(), seconds)]);
+    clicks.push(&[head(90, begin).control("program", 1, 1, &[("fraud", fraud)])]);
+    clicks.run(&[visit(1, begin + HOUR)]).settle();
+    assert_eq!(clicks.engine.stats()["fraud_pending"], 0);
+    let partner = Touch { partner: 2, ..visit(3, begin + 6 * DAY) };
+    clicks.run(&[visit(2, begin + 5 * DAY), partner, visit(4, begin + WINDOW + HOUR)]);
+    let unique = |event| clicks.end(event).is_unique;
+    assert_eq!([unique(1), unique(2), unique(3), unique(4)], [true, false, true, true]);
+}

@@ -67,17 +67,21 @@ fn tails(mean: u64, bound: u64) -> (u128, u128, u128) {
 }
 
 /// Whether so few events are rare where `mean` are expected; both in [`COUNT_BITS`], a count that
-/// is not whole rounded up.
+/// is not whole rounded up. Of what is as likely as what was seen half counts: the tail of whole
+/// numbers alone would ask for more than it says, most of all of the smallest (it comes within a
+/// hair of the posterior chance of such a mean under Jeffreys' prior).
 pub fn are_so_few_rare(count: u64, mean: u64, odds: Odds) -> bool {
     let count = count.div_ceil(1 << COUNT_BITS);
     if count << COUNT_BITS >= mean {
         return false;
     }
     if mean > MEAN_SUMMED_MAX {
-        return root(mean) > root((count + 1) << COUNT_BITS) + odds.deviate / 2;
+        let half = 1 << (COUNT_BITS - 1);
+        return root(mean) > root((count << COUNT_BITS) + half) + odds.deviate / 2;
     }
-    let (below, _, total) = tails(mean, count);
-    below * u128::from(odds.one_in) < total
+    let (below, above, total) = tails(mean, count);
+    let seen = (below + above).saturating_sub(total);
+    (below - seen / 2) * u128::from(odds.one_in) < total
 }
 
 /// Whether so many events are rare where `mean` are expected; both in [`COUNT_BITS`], a count that
@@ -120,7 +124,8 @@ mod tests {
         }
     }
 
-    /// The probability of at most, and of at least, `count` events.
+    /// The probability of fewer than `count` events and half that of `count`, and of at least
+    /// `count`.
     fn oracle(count: u64, mean: f64) -> (f64, f64) {
         let mut log_term = -mean;
         let mut below = 0.0;
@@ -136,7 +141,7 @@ mod tests {
             at += 1;
             term *= mean / at as f64;
         }
-        (below + last, above)
+        (below + last / 2.0, above)
     }
 
     #[test]
@@ -147,13 +152,13 @@ mod tests {
             let mean_exact = mean_bits as f64 / 256.0;
             for step in 0..80 {
                 let count = (mean * f64::from(step) / 20.0) as u64;
-                let (below, above) = oracle(count, mean_exact);
+                let (half, above) = oracle(count, mean_exact);
                 let counted = count << COUNT_BITS;
                 for odds in [Odds::HUNDREDTH, Odds::MILLIONTH] {
                     let rare = 1.0 / odds.one_in as f64;
-                    if (below / rare - 1.0).abs() > 1e-6 && (count as f64) < mean_exact {
+                    if (half / rare - 1.0).abs() > 1e-6 && (count as f64) < mean_exact {
                         let few = are_so_few_rare(counted, mean_bits, odds);
-                        assert_eq!(few, below < rare, "{count} of {mean}");
+                        assert_eq!(few, half < rare, "{count} of {mean}");
                     }
                     if (above / rare - 1.0).abs() > 1e-6 && count as f64 > mean_exact {
                         let many = are_so_many_rare(counted, mean_bits, odds);

@@ -16,7 +16,7 @@ use crate::fraud::rules::Ruleset;
 use crate::fraud::signals::Signal;
 use crate::fraud::state::fifo::{Fifo, NONE};
 use crate::identity::digest::plain_digest;
-use crate::limits::{SOURCES_MAX, SOURCE_SUBS_MAX};
+use crate::limits::{SOURCES_MAX, SOURCE_SUBS_MAX, SPOOL_AGE_MAX_MS};
 use crate::state::arena::Arena;
 use crate::state::clicks::Click;
 use crate::state::cow::mix;
@@ -28,6 +28,8 @@ use rows::{Source, SourceClick};
 pub(crate) use sweeps::Due;
 pub use tally::{Event, Part, Tally, Timing, Timings, Totals};
 
+/// Parts of a day for which events may be held up.
+const PARTS_LATE: u32 = Part::count(SPOOL_AGE_MAX_MS);
 /// A number that no program and no partner has, for what covers all of them.
 const ALL: u64 = u64::MAX;
 /// A sub id's digest that stands for all of them.
@@ -193,7 +195,7 @@ impl Sources {
 
     fn note(&mut self, source: SourceKey, touch_ms: u64, event: Event, is_in: bool) {
         let part = Part::of(touch_ms);
-        let before = self.newest();
+        let before = self.now();
         let levels = Level::chain(source);
         let rows = self.rows_of(levels, is_in);
         for row in rows {
@@ -318,6 +320,15 @@ impl Sources {
         brand.map_or(Part::default(), Source::newest)
     }
 
+    /// When counts are looked at: in the newest part of a day that anything is counted in, or, when
+    /// nothing more came, in the one of which nothing late can come. So clicks of a brand that has
+    /// gone quiet are no longer young a day later, and one whose events are held up is not judged
+    /// for what has not arrived.
+    fn now(&self) -> Part {
+        let (engine_time, _) = self.store.round;
+        self.newest().max(Part(engine_time.0.saturating_sub(PARTS_LATE)))
+    }
+
     /// What the counts say of a source now.
     pub fn judge(&self, source: SourceKey, rules: &Ruleset) -> Judgement {
         let none = Tally::default();
@@ -326,7 +337,7 @@ impl Sources {
             kept.map_or(&none, |kept| &kept.tally)
         };
         let [source, partner, program, brand] = Level::chain(source).map(tally);
-        let now = brand.newest;
+        let now = self.now();
         judge::judge(&Counts { now, source, partner, program, brand }, rules)
     }
 
@@ -345,7 +356,7 @@ impl Sources {
     /// Judges a source anew; the signal whose severity is not what it was, if there is one.
     pub(crate) fn turn(&mut self, source: SourceKey, rules: &Ruleset) -> Option<Signal> {
         let judged = self.judge(source, rules);
-        let now = self.newest();
+        let now = self.now();
         let kept = self.source_mut(source)?;
         let turned = judged.turned_from(&kept.judged);
         (kept.judged, kept.judged_at, kept.judged_by) = (judged, now, rules.short_hash());

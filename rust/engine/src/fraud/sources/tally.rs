@@ -30,6 +30,12 @@ impl Part {
         Self(u32::try_from(ms / PART_MS).unwrap_or(u32::MAX))
     }
 
+    /// How many parts a stretch of time has, its last one begun.
+    #[allow(clippy::cast_possible_truncation, reason = "of constants, a few")]
+    pub const fn count(ms: u64) -> u32 {
+        ms.div_ceil(PART_MS) as u32
+    }
+
     /// Whether clicks of it may yet convert when `now` is the newest.
     pub fn is_young(self, now: Self) -> bool {
         u64::from(self.0) + YOUNG_PARTS as u64 > u64::from(now.0)

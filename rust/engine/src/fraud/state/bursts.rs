@@ -2,20 +2,23 @@
 //! of a partner's clicks one kind of browser makes against its usual share.
 
 use super::distinct::{distinct, is_beyond_chance};
-use super::pending::{Chain, Pending};
-use super::tallies::{day_of, hour_of, Kind};
+use super::pending::Pending;
+use super::tallies::{day_of, Kind};
 use super::Fraud;
 use crate::fraud::rules::Ruleset;
 use crate::fraud::{Signal, ONE};
 
 /// Days of the past that are looked at.
-const PAST_DAYS: u64 = 7;
+pub(super) const PAST_DAYS: u16 = 7;
 /// Different user agents from which on an address or a network is a crowd, and no count counts.
 pub(crate) const CROWD_AGENTS: u64 = 16;
 /// How many times its usual number of clicks a network must make.
 const NET_TIMES: u64 = 8;
 /// The smallest usual number of a network, in clicks in a hundred hours.
 const NET_USUAL_MIN: u64 = 250;
+/// Clicks of a network's day from which on it is part of what is usual: all that it could have on
+/// seven days below it are less than an eighth of the smallest usual number.
+pub(super) const NET_DAY_CLICKS_MIN: u64 = 8;
 /// Fewest clicks of one kind of browser that are held against its usual share.
 pub(crate) const SLICE_CLICKS_MIN: u32 = 30;
 /// Fewest clicks of other partners that tell the usual share.
@@ -31,25 +34,26 @@ pub(crate) struct Burst {
 }
 
 impl Fraud {
-    fn count(&self, kind: Kind, entity: u64, stretch: u64) -> u64 {
-        let key = self.tallies.key(kind, entity, stretch);
+    fn count(&self, kind: Kind, entity: u64, day: u64) -> u64 {
+        let key = self.tallies.key(kind, entity, day);
         self.tallies.of(key).map_or(0, |tally| u64::from(tally.count))
     }
 
     /// How a network's hour stands against its past.
     pub(crate) fn net_burst(&self, click: &Pending, rules: &Ruleset) -> Burst {
-        let (hour, day) = (hour_of(click.touch_ms()), day_of(click.touch_ms()));
-        let key = self.tallies.key(Kind::NetHour, click.net, hour);
-        let Some(tally) = self.tallies.of(key) else { return Burst::default() };
+        let day = day_of(click.touch_ms());
+        let tally = self.tallies.hour(Kind::Net, click.net, click.touch_ms());
+        let Some(tally) = tally else { return Burst::default() };
         let count = u64::from(tally.count);
         let agents = distinct(tally.agents).max(1);
         let severity = rules.severity(Signal::SubnetBurst, count / agents);
         if severity == 0 || agents >= CROWD_AGENTS {
             return Burst::default();
         }
-        let past = (1..=PAST_DAYS).filter_map(|ago| day.checked_sub(ago));
-        let clicks: u64 = past.map(|day| self.count(Kind::NetDay, click.net, day)).sum();
-        let usual = (clicks * 100 / (PAST_DAYS * 24)).max(NET_USUAL_MIN);
+        let past = (1..=u64::from(PAST_DAYS)).filter_map(|ago| day.checked_sub(ago));
+        let clicks = past.map(|day| self.count(Kind::Net, click.net, day));
+        let clicks: u64 = clicks.filter(|clicks| *clicks >= NET_DAY_CLICKS_MIN).sum();
+        let usual = (clicks * 100 / (u64::from(PAST_DAYS) * 24)).max(NET_USUAL_MIN);
         let is_burst = count * 100 >= NET_TIMES * usual;
         Burst { step: quarters(severity) * u8::from(is_burst), observed: tally.count }
     }
@@ -57,29 +61,32 @@ impl Fraud {
     /// How the share of one kind of browser in a partner's hour stands against its usual one.
     pub(crate) fn slice_burst(&self, click: &Pending, rules: &Ruleset) -> Burst {
         let none = Burst::default();
-        let (hour, day) = (hour_of(click.touch_ms()), day_of(click.touch_ms()));
-        let partner = u64::from(click.pair);
-        let (_, own) = click.entity(Chain::SliceHour);
-        let seen = self.count(Kind::SliceHour, own, hour);
+        let (touch_ms, day) = (click.touch_ms(), day_of(click.touch_ms()));
+        let (partner, own) = (u64::from(click.pair), click.own_slice());
+        let in_hour = |kind, entity| {
+            let tally = self.tallies.hour(kind, entity, touch_ms);
+            tally.map_or(0, |tally| u64::from(tally.count))
+        };
+        let seen = in_hour(Kind::Slice, own);
         if seen < u64::from(SLICE_CLICKS_MIN) {
             return none;
         }
-        let days = |from: u64| (from..=PAST_DAYS).filter_map(move |ago| day.checked_sub(ago));
+        let days = |from| (from..=u64::from(PAST_DAYS)).filter_map(move |ago| day.checked_sub(ago));
         let sum = |kind, entity, from| -> u64 {
             days(from).map(|day| self.count(kind, entity, day)).sum()
         };
-        let own_clicks = sum(Kind::PartnerDay, partner, 0);
-        let own_slice = sum(Kind::SliceDay, own, 0);
-        let others = sum(Kind::DayOfAll, 0, 0).saturating_sub(own_clicks);
+        let own_clicks = sum(Kind::Partner, partner, 0);
+        let own_slice = sum(Kind::Slice, own, 0);
+        let others = sum(Kind::All, 0, 0).saturating_sub(own_clicks);
         if others < OTHERS_CLICKS_MIN {
             return none;
         }
-        let of_slice = sum(Kind::SliceDayOfAll, click.slice, 0).saturating_sub(own_slice);
-        let hour_clicks = self.count(Kind::PartnerHour, partner, hour);
+        let of_slice = sum(Kind::SliceOfAll, click.slice, 0).saturating_sub(own_slice);
+        let hour_clicks = in_hour(Kind::Partner, partner);
         let mut expected = expected(hour_clicks, of_slice, others);
-        let past_clicks = sum(Kind::PartnerDay, partner, 1);
+        let past_clicks = sum(Kind::Partner, partner, 1);
         if past_clicks >= OWN_CLICKS_MIN {
-            let past_slice = sum(Kind::SliceDay, own, 1);
+            let past_slice = sum(Kind::Slice, own, 1);
             expected = expected.max(self::expected(hour_clicks, past_slice, past_clicks));
         }
         let ratio = ((u128::from(seen) * 100) << 16) / u128::from(expected.max(1));

@@ -1,19 +1,19 @@
 //! A click taken in: counted, put among its clients' clicks; and who must be scored again for it.
 
-use super::distinct::distinct;
 use super::fifo::NONE;
+use super::hours::{Added, Counted};
 use super::pending::{
-    facts, Chain, Pending, Work, ALONE, BY_DEVICE, BY_VISITOR, CLIENTS, OF_CLIENTS,
+    facts, Chain, Closing, Pending, Window, Work, ALONE, BY_DEVICE, BY_VISITOR, CLIENTS, OF_CLIENTS,
 };
 use super::rhythm::{self, PREFETCH_MS};
-use super::tallies::{day_of, fold, hour_of, Kind, Tally};
-use super::{bursts, mark_of, Fraud, CLIENT_CROWD_AGENTS};
+use super::tallies::{day_of, fold, Kind, Room, Tally};
+use super::{bursts, mark_of, Fraud};
 use crate::fraud::click::{
-    address_severity, agents_severity, churn_severity, device_severity, CHECKOUT_MS,
+    address_severity, agents_severity, churn_severity, device_severity, is_crowd, CHECKOUT_MS,
 };
 use crate::fraud::rules::Ruleset;
 use crate::fraud::Signal;
-use crate::limits::{Limits, DAY_MS, HOUR_MS, MINUTE_MS};
+use crate::limits::{Limits, DAY_MS, FRAUD_CLAIM_AGE_MAX_MS, HOUR_MS, MINUTE_MS, SPOOL_AGE_MAX_MS};
 use crate::state::chunks::Ms6;
 use crate::Id;
 
@@ -44,6 +44,17 @@ impl Intake<'_> {
         self.click.touch_ms()
     }
 
+    fn room(&self) -> Room {
+        Room { now_ms: self.now_ms, rows_max: self.limits.fraud_tallies_max }
+    }
+
+    fn added(&self, row: u32) -> Added {
+        let Self { click, is_new, .. } = *self;
+        let is_counted = !click.is(facts::PREFETCH);
+        let (touch_ms, agent) = (click.touch_ms(), click.agent);
+        Added { touch_ms, agent, is_new, is_counted, row, room: self.room() }
+    }
+
     fn work(&self, at: u32, chain: u8, since: u64, signal: Signal) -> Work {
         let since = Ms6::new(since);
         Work { event_id: self.click.id, at, since, chain, signal: signal as u8 }
@@ -55,14 +66,19 @@ impl Fraud {
     pub(crate) fn take_in(&mut self, intake: &Intake<'_>) -> u32 {
         let row = self.pending.push(intake.click);
         if self.pending.len() > intake.limits.fraud_pending_max.max(1) {
-            self.settle();
+            self.settle(intake.room());
         }
+        let mut next = [NONE; 4];
+        let [of_hour, of_day, of_net, of_slice] = &mut next;
         if !intake.click.is(facts::ALLOWED) {
-            self.take_in_address(intake, row);
-            self.take_in_net(intake, row);
+            (*of_hour, *of_day) = self.take_in_address(intake, row);
+            *of_net = self.take_in_net(intake, row);
         }
-        self.take_in_slice(intake, row);
-        self.take_in_device(intake);
+        *of_slice = self.take_in_slice(intake, row);
+        if let Some(click) = self.pending.get_mut(row) {
+            click.next = next;
+        }
+        self.take_in_device(intake, row);
         for client in 0..CLIENTS {
             self.take_in_client(intake, row, client);
         }
@@ -75,119 +91,86 @@ impl Fraud {
         row
     }
 
-    /// Counts the click in a counter; what the counter was and is, and the row.
-    fn count_in(
-        &mut self,
-        intake: &Intake<'_>,
-        kind: Kind,
-        entity: u64,
-        (stretch, until_ms): (u64, u64),
-    ) -> (u32, Tally, Tally) {
-        let key = self.tallies.key(kind, entity, stretch);
-        let rows_max = intake.limits.fraud_tallies_max;
-        let row = self.tallies.enter(kind, key, until_ms, intake.now_ms, rows_max);
-        let Some(tally) = self.tallies.get_mut(row) else {
-            return (row, Tally::default(), Tally::default());
-        };
-        let before = *tally;
-        // What is fetched ahead of time is in the chain and not in the count.
-        if !intake.click.is(facts::PREFETCH) {
-            tally.count = tally.count.saturating_add(1);
-            tally.agents |= 1 << (intake.click.agent & 63);
-            if kind == Kind::AddressHour && intake.is_new {
-                tally.fresh = tally.fresh.saturating_add(1);
-            }
-        }
-        (row, before, *tally)
-    }
-
-    /// Puts the click at the head of a counter's chain; who was there.
-    fn chain(&mut self, tally: u32, row: u32, chain: Chain) -> u32 {
-        let Some(tally) = self.tallies.get_mut(tally) else { return NONE };
-        let before = std::mem::replace(&mut tally.head, row);
-        let click = self.pending.get_mut(row);
-        if let Some(next) = click.and_then(|click| click.next.get_mut(chain as usize)) {
-            *next = before;
-        }
-        before
-    }
-
-    fn take_in_address(&mut self, intake: &Intake<'_>, row: u32) {
+    /// Counts the click for its address; the clicks before it in the chains of hour and day.
+    fn take_in_address(&mut self, intake: &Intake<'_>, row: u32) -> (u32, u32) {
         let (address, rules) = (intake.click.address, intake.rules);
         if address == 0 {
-            return;
+            return (NONE, NONE);
         }
-        let hour = hour(intake.touch_ms());
-        let (tally, was, is) = self.count_in(intake, Kind::AddressHour, address, hour);
-        let head = self.chain(tally, row, Chain::AddressHour);
-        if address_severity(&was, rules, false) != address_severity(&is, rules, false) {
+        let counted = self.tallies.count(Kind::Address, address, &intake.added(row));
+        let Counted { day, hour, is_first } = counted;
+        if is_first {
+            self.carry(intake, day.row);
+        }
+        let (was, is) = (&hour.was, &hour.is);
+        let head = was.head;
+        if address_severity(was, rules, false) != address_severity(is, rules, false) {
             let chain = Chain::AddressHour as u8;
             self.ask(intake.work(head, chain, 0, Signal::AddressVelocity));
-        } else if churn_severity(&was, rules) != churn_severity(&is, rules) {
+        } else if churn_severity(was, rules) != churn_severity(is, rules) {
             self.ask(intake.work(head, Chain::AddressHour as u8, 0, Signal::IdChurn));
         }
-        let day = day(intake.touch_ms());
-        let (tally, was, is) = self.count_in(intake, Kind::AddressDay, address, day);
-        if was.count == 0 && was.fresh == 0 {
-            let before = day_of(intake.touch_ms()).saturating_sub(1);
-            let before = self.tallies.key(Kind::AddressDay, intake.address_before, before);
-            let carried =
-                self.tallies.of(before).map(|tally| tally.count.saturating_add(tally.fresh));
-            if let Some(tally) = self.tallies.get_mut(tally) {
-                tally.fresh = carried.unwrap_or(0);
-            }
-        }
-        let head = self.chain(tally, row, Chain::AddressDay);
-        let is_crowd = |tally: &Tally| distinct(tally.agents) >= CLIENT_CROWD_AGENTS;
-        let severity = |tally: &Tally| (address_severity(tally, rules, true), is_crowd(tally));
-        if severity(&was) != severity(&is) {
+        let severity =
+            |tally: &Tally| (address_severity(tally, rules, true), is_crowd(Some(tally)));
+        if severity(&day.was) != severity(&day.is) {
+            let head = day.was.head;
             self.ask(intake.work(head, Chain::AddressDay as u8, 0, Signal::AddressVelocity));
         }
+        (hour.was.head, day.was.head)
     }
 
-    fn take_in_net(&mut self, intake: &Intake<'_>, row: u32) {
+    /// Notes how many clicks an address brought on the days before that of a new row.
+    fn carry(&mut self, intake: &Intake<'_>, row: u32) {
+        let before_ms = intake.touch_ms().saturating_sub(DAY_MS);
+        let before = self.tallies.day(Kind::Address, intake.address_before, before_ms);
+        let carried = before.map_or(0, |tally| tally.count.saturating_add(tally.carried()));
+        if let Some(tally) = self.tallies.get_mut(row).filter(|_| carried > 0) {
+            tally.set_carried(carried);
+        }
+    }
+
+    /// Counts the click for its network; the click before it in the hour's chain.
+    fn take_in_net(&mut self, intake: &Intake<'_>, row: u32) -> u32 {
         let net = intake.click.net;
         if net == 0 {
-            return;
+            return NONE;
         }
-        self.count_in(intake, Kind::NetDay, net, day(intake.touch_ms()));
-        let (tally, was, is) = self.count_in(intake, Kind::NetHour, net, hour(intake.touch_ms()));
-        let head = self.chain(tally, row, Chain::NetHour);
+        let Counted { hour, .. } = self.tallies.count(Kind::Net, net, &intake.added(row));
+        let head = hour.was.head;
         let low = intake.rules.rule(Signal::SubnetBurst).low.max(1);
-        let is_watched = u64::from(is.count) == low && was.count != is.count;
-        if is_watched {
-            let key = self.tallies.key(Kind::NetHour, net, hour_of(intake.touch_ms()));
-            self.close_later(intake.touch_ms(), key);
+        let count = u64::from(hour.is.count);
+        if count == low && hour.was.count != hour.is.count {
+            self.close_later(Closing::new(Kind::Net, net, intake.touch_ms()));
         }
-        if u64::from(is.count) >= low && is_time_to_compare(is.count) {
+        if count >= low && is_time_to_compare(hour.is.count) {
             let burst = self.net_burst(&intake.click, intake.rules);
-            self.set_step(intake, tally, head, Chain::NetHour, burst);
+            self.set_step(intake, hour.row, head, Chain::NetHour, burst);
         }
+        head
     }
 
-    fn take_in_slice(&mut self, intake: &Intake<'_>, row: u32) {
+    /// Counts the click for its partner and kind of browser; the click before it in their hour's
+    /// chain.
+    fn take_in_slice(&mut self, intake: &Intake<'_>, row: u32) -> u32 {
         let Pending { pair, slice, .. } = intake.click;
         if slice == 0 {
-            return;
+            return NONE;
         }
-        let partner = u64::from(pair);
-        let (_, own) = intake.click.entity(Chain::SliceHour);
-        let (hour, day) = (hour(intake.touch_ms()), day(intake.touch_ms()));
-        self.count_in(intake, Kind::PartnerHour, partner, hour);
-        self.count_in(intake, Kind::PartnerDay, partner, day);
-        self.count_in(intake, Kind::SliceDay, own, day);
-        self.count_in(intake, Kind::SliceDayOfAll, slice, day);
-        self.count_in(intake, Kind::DayOfAll, 0, day);
-        let (tally, was, is) = self.count_in(intake, Kind::SliceHour, own, hour);
-        let head = self.chain(tally, row, Chain::SliceHour);
-        if is.count == bursts::SLICE_CLICKS_MIN && was.count != is.count {
-            let key = self.tallies.key(Kind::SliceHour, own, hour_of(intake.touch_ms()));
-            self.close_later(intake.touch_ms(), key);
+        let (own, added) = (intake.click.own_slice(), intake.added(row));
+        self.tallies.count(Kind::Partner, u64::from(pair), &added);
+        self.tallies.count_day(Kind::SliceOfAll, slice, &added);
+        self.tallies.count_day(Kind::All, 0, &added);
+        let Counted { hour, .. } = self.tallies.count(Kind::Slice, own, &added);
+        let head = hour.was.head;
+        let count = hour.is.count;
+        if count == bursts::SLICE_CLICKS_MIN && hour.was.count != count {
+            self.close_later(Closing::new(Kind::Slice, own, intake.touch_ms()));
         }
-        if is.count >= bursts::SLICE_CLICKS_MIN && is_time_to_compare(is.count) {
+        if count >= bursts::SLICE_CLICKS_MIN && is_time_to_compare(count) {
             let burst = self.slice_burst(&intake.click, intake.rules);
-            self.set_step(intake, tally, head, Chain::SliceHour, burst);
+            self.set_step(intake, hour.row, head, Chain::SliceHour, burst);
         }
+        head
     }
 
     /// Takes the outcome of a comparison; if it is another than before, its clicks are scored
@@ -212,18 +195,20 @@ impl Fraud {
         if chain == Chain::SliceHour {
             tally.fresh = burst.observed;
         }
-        std::mem::replace(&mut tally.step, burst.step) != burst.step
+        let before = tally.step();
+        tally.set_step(burst.step);
+        before != burst.step
     }
 
     /// Makes the comparison of a counter of a day that is over once more.
-    pub(crate) fn close(&mut self, key: u64, rules_of: impl Fn(u32) -> Option<Rules>) {
-        let Some(row) = self.tallies.find(key) else { return };
+    pub(crate) fn close(&mut self, closing: &Closing, rules_of: impl Fn(u32) -> Option<Rules>) {
+        let begin_ms = u64::from(closing.hour) * HOUR_MS;
+        let kind = if closing.is_net { Kind::Net } else { Kind::Slice };
+        let Some(row) = self.tallies.hour_row(kind, closing.entity, begin_ms) else { return };
         let Some(head) = self.tallies.get(row).map(|tally| tally.head) else { return };
         let Some(click) = self.pending.get(head).copied() else { return };
         let Some(rules) = rules_of(click.pair) else { return };
-        let hour = hour_of(click.touch_ms());
-        let is_net = self.tallies.key(Kind::NetHour, click.net, hour) == key;
-        let (chain, burst) = if is_net {
+        let (chain, burst) = if closing.is_net {
             (Chain::NetHour, self.net_burst(&click, &rules))
         } else {
             (Chain::SliceHour, self.slice_burst(&click, &rules))
@@ -236,22 +221,23 @@ impl Fraud {
         }
     }
 
-    fn take_in_device(&mut self, intake: &Intake<'_>) {
+    fn take_in_device(&mut self, intake: &Intake<'_>, row: u32) {
         let rules = intake.rules;
         let Some(device) = intake.click.device() else { return };
         let is_id = intake.click.is(facts::DEVICE_ID);
         let client = if is_id { BY_DEVICE } else { BY_VISITOR };
         let touch_ms = intake.touch_ms();
-        let (_, was, is) = self.count_in(intake, Kind::DeviceHour, device, hour(touch_ms));
-        if device_severity(&was, rules, false) != device_severity(&is, rules, false) {
+        let Counted { day, hour, .. } =
+            self.tallies.count(Kind::Device, device, &intake.added(row));
+        if device_severity(&hour.was, rules, false) != device_severity(&hour.is, rules, false) {
             let since = touch_ms - touch_ms % HOUR_MS;
             self.ask_client(intake, client, since, Signal::DeviceVelocity);
         }
-        let (_, was, is) = self.count_in(intake, Kind::DeviceDay, device, day(touch_ms));
+        let (was, is) = (&day.was, &day.is);
         let since = touch_ms - touch_ms % DAY_MS;
-        if device_severity(&was, rules, true) != device_severity(&is, rules, true) {
+        if device_severity(was, rules, true) != device_severity(is, rules, true) {
             self.ask_client(intake, client, since, Signal::DeviceVelocity);
-        } else if is_id && agents_severity(&was, rules) != agents_severity(&is, rules) {
+        } else if is_id && agents_severity(was, rules) != agents_severity(is, rules) {
             self.ask_client(intake, client, since, Signal::MalformedId);
         }
     }
@@ -269,8 +255,7 @@ impl Fraud {
     }
 
     fn work_of(&self, entity: u64, event_id: Id, since: u64, signal: Signal) -> Option<Work> {
-        let key = rhythm::client_key(&self.tallies, entity);
-        let at = self.tallies.of(key)?.head;
+        let at = self.heads.find(&self.pending, self.tallies.seed, entity)?;
         let client = self.pending.get(at)?.client_at(entity)?;
         let chain = OF_CLIENTS + u8::try_from(client).ok()?;
         Some(Work { event_id, at, since: Ms6::new(since), chain, signal: signal as u8 })
@@ -280,13 +265,11 @@ impl Fraud {
         let click = &intake.click;
         let entity = click.link_of(client).client;
         let is_before_today = client == BY_DEVICE && click.is_by_address(client);
-        if entity == 0 || is_before_today && intake.touch_ms() % DAY_MS >= BOTH_DIGESTS_MS {
+        let touch_ms = intake.touch_ms();
+        if entity == 0 || is_before_today && touch_ms % DAY_MS >= BOTH_DIGESTS_MS {
             return;
         }
-        let key = rhythm::client_key(&self.tallies, entity);
-        let (touch_ms, rows_max) = (intake.touch_ms(), intake.limits.fraud_tallies_max);
-        let head = self.tallies.enter(Kind::Client, key, touch_ms, intake.now_ms, rows_max);
-        rhythm::insert(&mut self.pending, &mut self.tallies, head, row, entity);
+        rhythm::insert(&mut self.pending, &mut self.heads, self.tallies.seed, row, client);
         let mut concerned: Vec<u32> = rhythm::after(&self.pending, row, entity).collect();
         if touch_ms <= self.prefetch_ms + PREFETCH_MS {
             let ahead = rhythm::before(&self.pending, row, entity).filter(|other| {
@@ -301,47 +284,56 @@ impl Fraud {
         }
     }
 
-    /// Enters a click for who is first of each of its clients in a window. An earlier one takes the
-    /// place of a later one, which is scored again.
-    pub(crate) fn enter_window(&mut self, row: u32, rules: &Ruleset, now_ms: u64, rows_max: usize) {
+    /// Has the clicks after one of its clients' scored again: it was fetched ahead of time, and
+    /// counts for who is first from now on.
+    pub(crate) fn ask_later(&mut self, row: u32, event_id: Id) {
         let Some(click) = self.pending.get(row).copied() else { return };
-        let window_ms = rules.unique_window_ms.max(MINUTE_MS);
-        let stretch = click.touch_ms() / window_ms;
-        let mut won = facts::ENTERED;
-        for client in 0..CLIENTS {
+        for link in click.links.iter().filter(|link| link.client != 0) {
+            let after: Vec<u32> = rhythm::after(&self.pending, row, link.client).collect();
+            for at in after {
+                let signal = Signal::DuplicateClick as u8;
+                self.ask(Work { event_id, at, chain: ALONE, signal, ..Work::default() });
+            }
+        }
+    }
+
+    /// Keeps that a click which is settled was in windows that are not over: those that come may be
+    /// later ones.
+    pub(crate) fn keep_window(&mut self, click: &Pending, room: Room) {
+        let window = click.window();
+        let is_over = window.until_ms + SPOOL_AGE_MAX_MS + FRAUD_CLAIM_AGE_MAX_MS <= room.now_ms;
+        if is_over || !click.is_entered() {
+            return;
+        }
+        self.windows_ms = self.windows_ms.max(window.until_ms);
+        for client in (0..CLIENTS).filter(|client| click.may_be_first_of(*client)) {
             let entity = click.link_of(client).client;
-            if entity == 0 || client == BY_DEVICE && click.is_by_address(client) {
-                won |= facts::EARLIEST << client;
-                continue;
-            }
-            let contest = fold(entity, fold(u64::from(click.pair), window_ms));
-            let key = self.tallies.key(Kind::Unique, contest, stretch);
-            let until_ms = (stretch + 1) * window_ms;
-            let place = self.tallies.enter(Kind::Unique, key, until_ms, now_ms, rows_max);
-            let Some(first) = self.tallies.get(place).copied() else { continue };
-            let holder = self.pending.get(first.head).copied();
-            let holder_id = holder.map_or([0; 16], |holder| holder.id);
-            if first.count > 0 && (first.agents, holder_id) < click.order() {
-                continue;
-            }
-            won |= facts::EARLIEST << client;
-            if let Some(kept) = self.pending.get_mut(first.head).filter(|_| first.count > 0) {
-                if let Some(lost) = kept.client_at(entity) {
-                    kept.facts &= !(facts::EARLIEST << lost);
+            let key = self.window_key(click, entity);
+            let (row, _) = self.tallies.enter(Kind::Unique, key, window.until_ms, room);
+            if let Some(first) = self.tallies.get_mut(row) {
+                let is_first = first.count == 0 || click.touch_ms() < first.agents;
+                if is_first {
+                    (first.count, first.agents) = (1, click.touch_ms());
                 }
-                let (event_id, signal) = (click.id, Signal::DuplicateClick as u8);
-                let work =
-                    Work { event_id, at: first.head, chain: ALONE, signal, ..Work::default() };
-                self.ask(work);
-            }
-            if let Some(first) = self.tallies.get_mut(place) {
-                (first.count, first.agents, first.head) = (1, click.touch_ms(), row);
                 first.fresh = mark_of(entity);
             }
         }
-        if let Some(click) = self.pending.get_mut(row) {
-            click.facts |= won;
+    }
+
+    /// Whether a client had been at the partner before in the same window, by a click that is
+    /// settled.
+    pub(crate) fn was_there(&self, click: &Pending, client: usize) -> bool {
+        if click.touch_ms() >= self.windows_ms {
+            return false;
         }
+        let first = self.tallies.of(self.window_key(click, click.link_of(client).client));
+        first.is_some_and(|first| first.agents <= click.touch_ms())
+    }
+
+    fn window_key(&self, click: &Pending, entity: u64) -> u64 {
+        let Window { number, window_ms, .. } = click.window();
+        let contest = fold(entity, fold(u64::from(click.pair), window_ms));
+        self.tallies.key(Kind::Unique, contest, number)
     }
 
     /// Marks the clients of a click that followed a link which nobody can see.
@@ -381,9 +373,7 @@ impl Fraud {
         change: impl FnOnce(&mut Tally),
     ) {
         let key = self.tallies.key(Kind::Taint, entity, day);
-        let rows_max = intake.limits.fraud_tallies_max;
-        let until_ms = (day + 2) * DAY_MS;
-        let row = self.tallies.enter(Kind::Taint, key, until_ms, intake.now_ms, rows_max);
+        let (row, _) = self.tallies.enter(Kind::Taint, key, day * DAY_MS, intake.room());
         if let Some(mark) = self.tallies.get_mut(row) {
             change(mark);
         }
@@ -396,14 +386,12 @@ impl Fraud {
         (visitor, program): (u64, u64),
         seen_ms: u64,
         event_id: Id,
-        now_ms: u64,
-        rows_max: usize,
+        room: Room,
     ) {
         self.checkout_ms = self.checkout_ms.max(seen_ms);
         let stretch = seen_ms / CHECKOUT_MS;
         let key = self.tallies.key(Kind::Checkout, fold(visitor, program), stretch);
-        let until_ms = (stretch + 1) * CHECKOUT_MS;
-        let row = self.tallies.enter(Kind::Checkout, key, until_ms, now_ms, rows_max);
+        let (row, _) = self.tallies.enter(Kind::Checkout, key, seen_ms, room);
         if let Some(seen) = self.tallies.get_mut(row) {
             let (first, last) = if seen.count == 0 {
                 (seen_ms, seen_ms)
@@ -435,14 +423,4 @@ fn signal_of(chain: Chain) -> Signal {
 /// then some thirty times for each time that it doubles. When its day is over, it is once more.
 fn is_time_to_compare(count: u32) -> bool {
     count.is_multiple_of((count / 16).next_power_of_two().max(1))
-}
-
-/// The hour of a time, and its end.
-fn hour(ms: u64) -> (u64, u64) {
-    (hour_of(ms), (hour_of(ms) + 1) * HOUR_MS)
-}
-
-/// The day of a time, and its end.
-fn day(ms: u64) -> (u64, u64) {
-    (day_of(ms), (day_of(ms) + 1) * DAY_MS)
 }

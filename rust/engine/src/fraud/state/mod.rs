@@ -7,6 +7,8 @@
 pub(crate) mod bursts;
 pub(crate) mod distinct;
 pub(crate) mod fifo;
+pub(crate) mod heads;
+pub(crate) mod hours;
 pub(crate) mod intake;
 pub(crate) mod pending;
 pub(crate) mod rhythm;
@@ -17,19 +19,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use scores::{Noted, Scores};
 
+use crate::fraud::click::is_crowd;
 use crate::fraud::repeats::Repeats;
 use crate::fraud::sources::Sources;
 use crate::identity::{Identifier, IdentifierType};
 use crate::limits::{
-    DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_LISTS_MAX, FRAUD_WORK_MAX,
+    DAY_MS, FRAUD_CLOSE_AFTER_MS, FRAUD_CLOSING_MAX, FRAUD_LISTS_MAX, FRAUD_WORK_MAX, HOUR_MS,
     SWEEP_ROWS_MAX,
 };
 use crate::state::chunks::Row;
 use crate::Id;
 
 use fifo::{Fifo, NONE};
-use pending::{Link, Pending, Work, CLIENTS};
-use tallies::{day_of, fold, hour_of, Kind, Tallies};
+use heads::Heads;
+use pending::{Closing, Link, Pending, Work, CLIENTS};
+use tallies::{day_of, fold, hour_of, Kind, Room, Tallies};
 
 impl Row for u64 {
     const BYTES: usize = 8;
@@ -59,10 +63,11 @@ pub struct Fraud {
     pub repeats: Repeats,
     pub(crate) tallies: Tallies,
     pub(crate) pending: Fifo<Pending>,
+    pub(crate) heads: Heads,
     /// Clicks to be scored again.
     pub(crate) work: Fifo<Work>,
     /// By day: the counters whose comparison is made once more when nothing late can come.
-    pub(crate) closing: BTreeMap<u64, Fifo<u64>>,
+    pub(crate) closing: BTreeMap<u64, Fifo<Closing>>,
     /// Versions of the address lists, the oldest first, and its number.
     pub(crate) lists: VecDeque<Box<str>>,
     pub(crate) lists_first: u16,
@@ -72,6 +77,8 @@ pub struct Fraud {
     pub(crate) checkout_ms: u64,
     /// No link was fetched ahead at a later time.
     pub(crate) prefetch_ms: u64,
+    /// No window that is kept for its first click ends at a later time.
+    pub(crate) windows_ms: u64,
 }
 
 impl Fraud {
@@ -89,6 +96,7 @@ impl Fraud {
             repeats: Repeats::default(),
             tallies: self.tallies.clone(),
             pending: self.pending.clone(),
+            heads: self.heads.clone(),
             work: self.work.clone(),
             closing: self.closing.clone(),
             lists: self.lists.clone(),
@@ -101,6 +109,7 @@ impl Fraud {
         let closing: usize = self.closing.values().map(Fifo::bytes).sum();
         self.tallies.bytes()
             + self.pending.bytes()
+            + self.heads.bytes()
             + self.work.bytes()
             + self.sources.bytes()
             + closing
@@ -117,7 +126,8 @@ impl Fraud {
     }
 
     /// Lets clicks go that are settled, a bounded part at a time.
-    pub fn sweep(&mut self, now_ms: u64) {
+    pub(crate) fn sweep(&mut self, room: Room) {
+        let now_ms = room.now_ms;
         self.scores.sweep(now_ms);
         self.sources.sweep(now_ms);
         for _ in 0..SWEEP_ROWS_MAX {
@@ -125,18 +135,24 @@ impl Fraud {
             if oldest.is_none_or(|click| u64::from(click.settled_s) * 1000 > now_ms) {
                 return;
             }
-            self.settle();
+            self.settle(room);
         }
     }
 
     /// Lets the oldest pending click go.
-    fn settle(&mut self) {
+    fn settle(&mut self, room: Room) {
         let row = self.pending.first();
         let Some(click) = self.pending.get(row).copied() else { return };
-        for client in 0..CLIENTS {
-            rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
-        }
+        self.unchain(row);
         self.pending.pop();
+        self.keep_window(&click, room);
+    }
+
+    /// Takes a click out of those of its clients.
+    fn unchain(&mut self, row: u32) {
+        for client in 0..CLIENTS {
+            rhythm::remove(&mut self.pending, &mut self.heads, self.tallies.seed, row, client);
+        }
     }
 
     /// Has clicks scored again; above the bound the oldest such wish is dropped.
@@ -151,22 +167,23 @@ impl Fraud {
     }
 
     /// Has a comparison made once more when nothing late can come for its day.
-    pub(crate) fn close_later(&mut self, touch_ms: u64, key: u64) {
-        let of_day = self.closing.entry(day_of(touch_ms)).or_default();
+    pub(crate) fn close_later(&mut self, closing: Closing) {
+        let day = day_of(u64::from(closing.hour) * HOUR_MS);
+        let of_day = self.closing.entry(day).or_default();
         if of_day.len() < FRAUD_CLOSING_MAX {
-            of_day.push(key);
+            of_day.push(closing);
         }
     }
 
     /// A counter whose comparison is due.
-    pub(crate) fn closed(&mut self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn closed(&mut self, now_ms: u64) -> Option<Closing> {
         loop {
             let mut first = self.closing.first_entry()?;
             if (first.key() + 1) * DAY_MS + FRAUD_CLOSE_AFTER_MS > now_ms {
                 return None;
             }
             match first.get_mut().pop() {
-                Some(key) => return Some(key),
+                Some(closing) => return Some(closing),
                 None => first.remove(),
             };
         }
@@ -202,11 +219,33 @@ impl Fraud {
         self.lists.get(usize::from(place)).map(|name| &**name)
     }
 
+    /// Reads what clicks are about to look for: the lines of indexes first, then the rows.
+    pub(crate) fn read_ahead(&self, wanted: &Wanted) {
+        let mut read: u32 = 0;
+        let (seed, pending) = (self.tallies.seed, &self.pending);
+        let keys = wanted.counters.iter().map(|(kind, entity, day)| {
+            let key = self.tallies.key(*kind, *entity, *day);
+            read = read.wrapping_add(self.tallies.touch(key));
+            key
+        });
+        let keys: Vec<u64> = keys.collect();
+        let hashes = wanted.clients.iter().map(|client| Heads::hash(seed, *client));
+        let hashes: Vec<u64> = hashes.collect();
+        for hash in &hashes {
+            read = read.wrapping_add(self.heads.touch(*hash));
+        }
+        for key in keys {
+            read = read.wrapping_add(self.tallies.touch_row(key));
+        }
+        for hash in hashes {
+            read = read.wrapping_add(self.heads.touch_click(pending, hash));
+        }
+        std::hint::black_box(read);
+    }
+
     /// Whether an address is shared by many on the day of a time; under the digest of that day.
     pub fn is_crowd(&self, address: u64, at_ms: u64) -> bool {
-        let key = self.tallies.key(Kind::AddressDay, address, day_of(at_ms));
-        let agents = self.tallies.of(key).map_or(0, |tally| distinct::distinct(tally.agents));
-        agents >= CLIENT_CROWD_AGENTS
+        is_crowd(self.tallies.day(Kind::Address, address, at_ms))
     }
 
     /// Forgets visitors, devices and clicks. Looks at every counter and every pending click, once:
@@ -236,8 +275,10 @@ impl Fraud {
     }
 
     fn erase_client(&mut self, entity: u64, now_ms: u64) {
-        let key = rhythm::client_key(&self.tallies, entity);
-        let mut next = self.tallies.of(key).map_or(NONE, |tally| tally.head);
+        let seed = self.tallies.seed;
+        let mut next = self.heads.find(&self.pending, seed, entity).unwrap_or(NONE);
+        let entry = self.heads.entry_of(&self.pending, seed, entity);
+        self.heads.put(&self.pending, seed, entity, entry, None);
         // As many as there are at most: a damaged snapshot must not make it endless.
         for _ in 0..self.pending.len() {
             let Some(click) = self.pending.get_mut(next) else { break };
@@ -246,10 +287,9 @@ impl Fraud {
             next = link.earlier;
             *link = Link::default();
         }
-        self.tallies.remove(key);
         let days = day_of(now_ms).saturating_sub(ERASED_DAYS)..=day_of(now_ms) + 1;
         for day in days {
-            for kind in [Kind::DeviceDay, Kind::Taint] {
+            for kind in [Kind::Device, Kind::Taint] {
                 self.tallies.remove(self.tallies.key(kind, entity, day));
             }
             for hour in hour_of(day * DAY_MS)..hour_of((day + 1) * DAY_MS) {
@@ -267,16 +307,44 @@ impl Fraud {
         self.work.edit(|work| is_erased(&work.event_id), |work| work.event_id = [0; 16]);
         let erased: Vec<u32> = self.pending.numbers(|click| is_erased(&click.id));
         for row in erased {
-            let Some(click) = self.pending.get(row).copied() else { continue };
-            for client in 0..CLIENTS {
-                rhythm::remove(&mut self.pending, &mut self.tallies, row, &click, client);
-            }
+            self.unchain(row);
             if let Some(kept) = self.pending.get_mut(row) {
                 // Its counters' chains lead through it.
                 let (next, settled_s) = (kept.next, kept.settled_s);
                 *kept = Pending { next, settled_s, ..Pending::default() };
             }
         }
+    }
+}
+
+/// What clicks are about to look for.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Kind, entity and day.
+    counters: Vec<(Kind, u64, u64)>,
+    clients: Vec<u64>,
+}
+
+impl Wanted {
+    /// Adds what is wanted of a click: of its clients, of its address under the digests of its day
+    /// and of the day before, of its network and of its device, of which 0 is none.
+    pub(crate) fn add(
+        &mut self,
+        touch_ms: u64,
+        clients: &[u64; CLIENTS],
+        [address, before]: [u64; 2],
+        net: u64,
+        device: u64,
+    ) {
+        let day = day_of(touch_ms);
+        let counters = [
+            (Kind::Address, address, day),
+            (Kind::Address, before, day.saturating_sub(1)),
+            (Kind::Net, net, day),
+            (Kind::Device, device, day),
+        ];
+        self.counters.extend(counters.into_iter().filter(|(_, entity, _)| *entity != 0));
+        self.clients.extend(clients.iter().copied().filter(|client| *client != 0));
     }
 }
 

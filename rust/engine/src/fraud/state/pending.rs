@@ -1,7 +1,7 @@
 //! Clicks that later evidence may still change: what is needed to score them again.
 
 use super::fifo::{Fifo, NONE};
-use super::tallies::{fold, Kind};
+use super::tallies::{fold, hour_of, Kind};
 use crate::state::chunks::{Fields, Ms6, Row};
 use crate::Id;
 
@@ -44,10 +44,8 @@ pub(crate) mod facts {
     pub(crate) const NAMED: u16 = 32;
     /// Excused from the signals of networks and velocity.
     pub(crate) const ALLOWED: u16 = 64;
-    /// It has entered the contest for who is first in a window.
-    pub(crate) const ENTERED: u16 = 128;
-    /// It is the earliest of its first client in its window; the next two bits of the others.
-    pub(crate) const EARLIEST: u16 = 256;
+    /// It is among the clicks of its first client; the next two bits of the others.
+    pub(crate) const CHAINED: u16 = 128;
 }
 
 /// A click's place among those of one client, in order of time; the client 0 is none.
@@ -62,6 +60,15 @@ impl Default for Link {
     fn default() -> Self {
         Self { client: 0, earlier: NONE, later: NONE }
     }
+}
+
+/// One of the aligned stretches of time in which one click of a client is the first at a partner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) number: u64,
+    pub(crate) window_ms: u64,
+    pub(crate) begin_ms: u64,
+    pub(crate) until_ms: u64,
 }
 
 /// A pending click.
@@ -84,6 +91,8 @@ pub(crate) struct Pending {
     pub(crate) pair: u32,
     /// Of the link, a hash.
     pub(crate) link: u32,
+    /// Seconds of the window in which one click of a client is the first at its partner.
+    pub(crate) window_s: u32,
     /// Second of engine time from which it is settled.
     pub(crate) settled_s: u32,
     /// When it happened, as the counters take it.
@@ -99,7 +108,7 @@ pub(crate) struct Pending {
 }
 
 impl Row for Pending {
-    const BYTES: usize = 16 + 4 * 8 + CLIENTS * 16 + 16 + 12 + 6 + 4 + 3;
+    const BYTES: usize = 16 + 4 * 8 + CLIENTS * 16 + 16 + 16 + 6 + 4 + 3;
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.id);
@@ -111,7 +120,8 @@ impl Row for Pending {
             link.earlier.write(out);
             link.later.write(out);
         }
-        for number in self.next.into_iter().chain([self.pair, self.link, self.settled_s]) {
+        let numbers = [self.pair, self.link, self.window_s, self.settled_s];
+        for number in self.next.into_iter().chain(numbers) {
             number.write(out);
         }
         out.extend_from_slice(self.touch.bytes());
@@ -135,10 +145,11 @@ impl Row for Pending {
         for row in &mut next {
             *row = fields.u32()?;
         }
-        let (pair, link, settled_s) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let (pair, link) = (fields.u32()?, fields.u32()?);
+        let (window_s, settled_s) = (fields.u32()?, fields.u32()?);
         let (touch, facts, leaning) = (fields.ms()?, fields.u16()?, fields.u16()?);
         let lists = fields.u16()?;
-        let [agent] = fields.take()?;
+        let [agent @ 0..=63] = fields.take()? else { return None };
         Some(Self {
             id,
             address,
@@ -149,12 +160,13 @@ impl Row for Pending {
             next,
             pair,
             link,
+            window_s,
             settled_s,
             touch,
             facts,
             leaning,
             lists,
-            agent: agent & 63,
+            agent,
         })
     }
 }
@@ -206,19 +218,39 @@ impl Pending {
         }
     }
 
+    /// Whether it is among the clicks of its client of a number.
+    pub(crate) fn is_chained(&self, client: usize) -> bool {
+        self.is(facts::CHAINED << client)
+    }
+
+    /// Whether it can be the first of a client of a number, which is not yesterday's digest.
+    pub(crate) fn may_be_first_of(&self, client: usize) -> bool {
+        let is_before_today = client == BY_DEVICE && self.is_by_address(client);
+        self.link_of(client).client != 0 && !is_before_today
+    }
+
+    /// Whether it counts for who is first: of what is fetched ahead only what something names. What
+    /// is gone to is followed by a click that does.
+    pub(crate) fn is_entered(&self) -> bool {
+        !self.is(facts::PREFETCH) || self.is(facts::NAMED)
+    }
+
+    /// The window it may be the first of.
+    pub(crate) fn window(&self) -> Window {
+        let window_ms = u64::from(self.window_s.max(60)) * 1000;
+        let number = self.touch_ms() / window_ms;
+        let begin_ms = number * window_ms;
+        Window { number, window_ms, begin_ms, until_ms: begin_ms.saturating_add(window_ms) }
+    }
+
     /// Whether a client is made of an address, which a crowd may share.
     pub(crate) fn is_by_address(&self, client: usize) -> bool {
         client == BY_ADDRESS || client == BY_DEVICE && !self.is(facts::DEVICE_ID)
     }
 
-    /// The counter whose chain this is, as its kind, entity and time.
-    pub(crate) fn entity(&self, chain: Chain) -> (Kind, u64) {
-        match chain {
-            Chain::AddressHour => (Kind::AddressHour, self.address),
-            Chain::AddressDay => (Kind::AddressDay, self.address),
-            Chain::NetHour => (Kind::NetHour, self.net),
-            Chain::SliceHour => (Kind::SliceHour, fold(u64::from(self.pair), self.slice)),
-        }
+    /// The kind of browser at the partner.
+    pub(crate) fn own_slice(&self) -> u64 {
+        fold(u64::from(self.pair), self.slice)
     }
 }
 
@@ -235,6 +267,39 @@ pub(crate) struct Work {
     pub(crate) chain: u8,
     /// The number of the signal that changed.
     pub(crate) signal: u8,
+}
+
+/// An hour of a network, or of a partner's kind of browser, whose comparison is made once more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) entity: u64,
+    /// Counted from 1970.
+    pub(crate) hour: u32,
+    pub(crate) is_net: bool,
+}
+
+impl Closing {
+    pub(crate) fn new(kind: Kind, entity: u64, at_ms: u64) -> Self {
+        let hour = u32::try_from(hour_of(at_ms)).unwrap_or(u32::MAX);
+        Self { entity, hour, is_net: kind == Kind::Net }
+    }
+}
+
+impl Row for Closing {
+    const BYTES: usize = 13;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.entity.write(out);
+        self.hour.write(out);
+        out.push(u8::from(self.is_net));
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (entity, hour) = (fields.u64()?, fields.u32()?);
+        let [is_net @ 0..=1] = fields.take()? else { return None };
+        Some(Self { entity, hour, is_net: is_net == 1 })
+    }
 }
 
 /// The chain of one click.

@@ -4,8 +4,8 @@
 //! not depend on the order in which they came.
 
 use super::fifo::{Fifo, NONE};
+use super::heads::{row_of, Heads};
 use super::pending::{facts, Link, Pending};
-use super::tallies::{Kind, Tallies};
 use crate::limits::{CADENCE_GAPS_MAX, CLIENT_STEPS_MAX, CLIENT_WALK_MAX, MINUTE_MS};
 use crate::state::clicks::Clicks;
 
@@ -33,6 +33,8 @@ pub(crate) struct Rhythm {
     pub(crate) collision_ms: Option<u64>,
     /// Equal gaps in a row, the last one before it.
     pub(crate) gaps: u64,
+    /// The client had been at the partner before, in the same window.
+    pub(crate) is_again: bool,
 }
 
 impl Rhythm {
@@ -46,6 +48,7 @@ impl Rhythm {
             is_gone_to: self.is_gone_to || other.is_gone_to,
             collision_ms: collisions.min(),
             gaps: self.gaps.max(other.gaps),
+            is_again: self.is_again || other.is_again,
         }
     }
 }
@@ -113,9 +116,14 @@ pub(crate) fn of(
     let program = clicks.pair_at(click.pair).map(|(program, _)| program);
     let mut gaps = Gaps::new(click.touch_ms());
     let mut may_navigate = !click.is(facts::PREFETCH);
+    let begin_ms = click.window().begin_ms;
+    let mut unseen = CLIENT_STEPS_MAX;
     for other in before(pending, row, entity).filter_map(|row| pending.get(row)) {
         let ago_ms = click.touch_ms() - other.touch_ms().min(click.touch_ms());
         let is_same = is_same_offer(click, other);
+        let is_in_window = other.touch_ms() >= begin_ms;
+        rhythm.is_again |= is_in_window && other.pair == click.pair && other.is_entered();
+        unseen -= usize::from(is_in_window);
         if other.is(facts::PREFETCH) {
             rhythm.is_navigation |= is_same && may_navigate && ago_ms <= PREFETCH_MS;
             continue;
@@ -132,11 +140,13 @@ pub(crate) fn of(
             rhythm.collision_ms = Some(ago_ms).filter(|_| of_other == program);
         }
         let is_past = ago_ms > PREFETCH_MS && ago_ms > reach.repeats_ms.max(reach.collision_ms);
-        if is_past && gaps.is_over {
+        if is_past && gaps.is_over && (rhythm.is_again || !is_in_window) {
             break;
         }
     }
     rhythm.gaps = gaps.count;
+    // Of so many clicks in the window one before these may have been at the partner.
+    rhythm.is_again |= unseen == 0;
     rhythm
 }
 
@@ -182,17 +192,19 @@ impl Gaps {
     }
 }
 
-/// Puts a click in its place among those of a client, whose row is `head`. One that belongs further
-/// back than is looked is left out, and is by itself.
+/// Puts a click in its place among those of its client of a number. One that belongs further back
+/// than is looked is left out, and is by itself.
 pub(crate) fn insert(
     pending: &mut Fifo<Pending>,
-    tallies: &mut Tallies,
-    head: u32,
+    heads: &mut Heads,
+    seed: u64,
     row: u32,
-    entity: u64,
+    client: usize,
 ) {
-    let Some(order) = pending.get(row).map(Pending::order) else { return };
-    let Some(newest) = tallies.get(head).map(|tally| tally.head) else { return };
+    let Some(click) = pending.get(row) else { return };
+    let (order, entity) = (click.order(), click.link_of(client).client);
+    let before = heads.entry_of(pending, seed, entity);
+    let newest = before.map_or(NONE, |entry| row_of(pending, entry));
     let (mut later, mut earlier) = (NONE, newest);
     for _ in 0..CLIENT_WALK_MAX {
         let Some(other) = pending.get(earlier) else { break };
@@ -206,43 +218,41 @@ pub(crate) fn insert(
     }
     // What has left the queue is nobody's neighbour.
     let earlier = if pending.get(earlier).is_some() { earlier } else { NONE };
-    set(pending, row, entity, |link| (link.earlier, link.later) = (earlier, later));
+    if let Some(click) = pending.get_mut(row) {
+        click.facts |= facts::CHAINED << client;
+        if let Some(link) = click.links.get_mut(client) {
+            (link.earlier, link.later) = (earlier, later);
+        }
+    }
     set(pending, earlier, entity, |link| link.later = row);
     set(pending, later, entity, |link| link.earlier = row);
     if later == NONE {
-        if let Some(tally) = tallies.get_mut(head) {
-            tally.head = row;
-        }
+        heads.put(pending, seed, entity, before, Some(row));
     }
 }
 
 /// Takes a click out of the clicks of its client of a number.
 pub(crate) fn remove(
     pending: &mut Fifo<Pending>,
-    tallies: &mut Tallies,
+    heads: &mut Heads,
+    seed: u64,
     row: u32,
-    click: &Pending,
     client: usize,
 ) {
+    let Some(click) = pending.get(row) else { return };
     let Link { client: entity, earlier, later } = click.link_of(client);
-    if entity == 0 {
+    if entity == 0 || !click.is_chained(client) {
         return;
     }
     set(pending, earlier, entity, |link| link.later = later);
     set(pending, later, entity, |link| link.earlier = earlier);
-    if later == NONE {
-        let head = tallies.find(client_key(tallies, entity));
-        if let Some(tally) = head.and_then(|head| tallies.get_mut(head)) {
-            if tally.head == row {
-                tally.head = earlier;
-            }
-        }
+    if later != NONE {
+        return;
     }
-}
-
-/// The key of a client's row.
-pub(crate) fn client_key(tallies: &Tallies, entity: u64) -> u64 {
-    tallies.key(Kind::Client, entity, 0)
+    let before = heads.entry_of(pending, seed, entity);
+    if before.is_some_and(|entry| row_of(pending, entry) == row) {
+        heads.put(pending, seed, entity, before, pending.get(earlier).map(|_| earlier));
+    }
 }
 
 fn set(pending: &mut Fifo<Pending>, row: u32, entity: u64, change: impl FnOnce(&mut Link)) {

@@ -1,6 +1,7 @@
 //! Counters by kind, entity and aligned stretch of event time: what can be added up in any order.
 //!
-//! A row is 32 bytes, and an index entry some nine. At the bound the oldest row goes, unless it was
+//! A row is 32 bytes, and an index entry some nine. An hour has one of its own only when its day
+//! has clicks in another, see [`super::hours`]. At the bound the oldest row goes, unless it was
 //! counted in since the hand last passed it; a row whose time is over goes first.
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use crate::limits::{DAY_MS, HOUR_MS, SWEEP_ROWS_MAX};
 use crate::state::chunks::{at, number, Chunks, Fields, Row};
 use crate::state::id_index::IdIndex;
 
+use super::bursts::PAST_DAYS;
 use super::fifo::NONE;
 
 /// Rows looked at for one whose time is over before a new one is added.
@@ -18,51 +20,73 @@ const EXPIRED_LOOKED_AT: usize = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Clicks of an address in an hour.
-    AddressHour = 1,
     /// Clicks of an address in a day.
-    AddressDay = 2,
-    /// Clicks of a returning visitor, or of a device, in an hour.
-    DeviceHour = 3,
-    /// The same in a day.
-    DeviceDay = 4,
-    /// Clicks of a network in an hour.
-    NetHour = 5,
+    Address = 1,
+    /// The same in an hour.
+    AddressHour = 2,
+    /// Clicks of a returning visitor, or of a device, in a day.
+    Device = 3,
+    /// The same in an hour.
+    DeviceHour = 4,
     /// Clicks of a network in a day.
-    NetDay = 6,
-    /// Clicks of a partner with one kind of browser in an hour.
-    SliceHour = 7,
-    /// Clicks of a partner in an hour.
-    PartnerHour = 8,
+    Net = 5,
+    /// The same in an hour.
+    NetHour = 6,
     /// Clicks of a partner with one kind of browser in a day.
-    SliceDay = 9,
+    Slice = 7,
+    /// The same in an hour.
+    SliceHour = 8,
     /// Clicks of a partner in a day.
-    PartnerDay = 10,
+    Partner = 9,
+    /// The same in an hour.
+    PartnerHour = 10,
     /// Clicks with one kind of browser in a day.
-    SliceDayOfAll = 11,
+    SliceOfAll = 11,
     /// Clicks in a day.
-    DayOfAll = 12,
-    /// A client, and its newest pending click.
-    Client = 13,
-    /// When the first click of a client at a partner was, in a window, and which it was.
-    Unique = 14,
+    All = 12,
+    /// When a client was first at a partner in a window that outlasts its pending clicks.
+    Unique = 13,
     /// When a client followed a link that nobody can see.
-    Taint = 15,
+    Taint = 14,
     /// When a visitor saw a page of the checkout, first and last in a stretch of time.
-    Checkout = 16,
+    Checkout = 15,
 }
 
 impl Kind {
-    /// Days after the stretch for which a row is kept: as long as a late click can concern it, or
-    /// as the past is compared with.
-    fn days_kept(self) -> u64 {
+    /// Of a kind that counts days, the kind that counts their hours.
+    pub(crate) fn hourly(self) -> Option<Self> {
         match self {
-            Self::NetDay | Self::SliceDay | Self::PartnerDay => 11,
-            Self::SliceDayOfAll | Self::DayOfAll => 11,
-            _ => 3,
+            Self::Address => Some(Self::AddressHour),
+            Self::Device => Some(Self::DeviceHour),
+            Self::Net => Some(Self::NetHour),
+            Self::Slice => Some(Self::SliceHour),
+            Self::Partner => Some(Self::PartnerHour),
+            _ => None,
+        }
+    }
+
+    /// The last day on which a row is kept that something of a time is counted in.
+    fn last_day(self, at_ms: u64) -> u16 {
+        u16::try_from(day_of(at_ms)).unwrap_or(u16::MAX).saturating_add(self.days_kept())
+    }
+
+    /// Days after its own for which a row is kept: as long as a pending click can be of it, or as
+    /// the past is compared with.
+    fn days_kept(self) -> u16 {
+        match self {
+            Self::Slice | Self::Partner | Self::SliceOfAll | Self::All => LONG_DAYS,
+            Self::Taint | Self::Checkout => PENDING_DAYS + 1,
+            _ => PENDING_DAYS,
         }
     }
 }
+
+/// Days after its own on which clicks of a day may be pending.
+const PENDING_DAYS: u16 = 3;
+/// Days after its own for which a day is compared with, by clicks that are pending.
+pub(crate) const LONG_DAYS: u16 = PAST_DAYS + PENDING_DAYS;
+/// The hour of a day's row whose clicks were in several hours.
+pub(super) const SEVERAL: u8 = 24;
 
 /// One counter.
 #[derive(Clone, Copy, Debug)]
@@ -72,23 +96,79 @@ pub(crate) struct Tally {
     pub(crate) agents: u64,
     /// How many clicks.
     pub(crate) count: u32,
-    /// How many of them came of new visitors; of other kinds something else.
+    /// Of addresses how many of them came of new visitors, see [`Tally::new_visitors`]; of other
+    /// kinds something else.
     pub(crate) fresh: u32,
-    /// The newest pending click of its chain, or of a contest the earliest.
+    /// The newest pending click of its chain.
     pub(crate) head: u32,
     /// The last day on which it is kept.
-    last_day: u16,
-    kind: u8,
-    /// The severity that its comparison gave when last made, in quarters.
-    pub(crate) step: u8,
+    pub(super) last_day: u16,
+    /// From the lowest bit: kind (4), step (3), whether it was counted in since the hand passed.
+    bits: u8,
+    /// Of a day, the only hour of it that anything was counted in, or [`SEVERAL`].
+    pub(super) hour: u8,
 }
 
-/// Set in `kind` of a row that was counted in since the hand passed.
+const KIND_BITS: u8 = 0x0f;
+const STEP_SHIFT: u32 = 4;
 const HIT: u8 = 0x80;
+/// Of `fresh` of an address, the bits above those of new visitors.
+const CARRIED_SHIFT: u32 = 24;
+const NEW_MAX: u32 = (1 << CARRIED_SHIFT) - 1;
+
+impl Tally {
+    fn new(kind: Kind, key: u64, last_day: u16) -> Self {
+        Self { key, bits: kind as u8, last_day, ..Self::default() }
+    }
+
+    /// Notes that something is counted in it, at a time.
+    pub(super) fn touch(&mut self, kind: Kind, at_ms: u64) {
+        self.bits |= HIT;
+        self.last_day = self.last_day.max(kind.last_day(at_ms));
+    }
+
+    fn is_of(&self, kind: Kind) -> bool {
+        self.bits & KIND_BITS == kind as u8
+    }
+
+    /// The severity that its comparison gave when last made, in quarters.
+    pub(crate) fn step(&self) -> u8 {
+        (self.bits & !HIT) >> STEP_SHIFT
+    }
+
+    /// Takes the outcome of a comparison.
+    pub(crate) fn set_step(&mut self, step: u8) {
+        self.bits = self.bits & (HIT | KIND_BITS) | step.min(7) << STEP_SHIFT;
+    }
+
+    /// Of an address, how many clicks came of new visitors.
+    pub(crate) fn new_visitors(&self) -> u32 {
+        self.fresh & NEW_MAX
+    }
+
+    /// Of an address, counts a click of a new visitor.
+    pub(super) fn add_new_visitor(&mut self) {
+        if self.new_visitors() < NEW_MAX {
+            self.fresh += 1;
+        }
+    }
+
+    /// Of an address in a day, how many clicks it brought on the days before; up to 255, which is
+    /// more than ranks any higher.
+    pub(crate) fn carried(&self) -> u32 {
+        self.fresh >> CARRIED_SHIFT
+    }
+
+    /// Says how many clicks an address brought on the days before.
+    pub(super) fn set_carried(&mut self, clicks: u32) {
+        self.fresh = self.new_visitors() | clicks.min(u32::from(u8::MAX)) << CARRIED_SHIFT;
+    }
+}
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { key: 0, agents: 0, count: 0, fresh: 0, head: NONE, last_day: 0, kind: 0, step: 0 }
+        let (key, agents, count, fresh, last_day, bits) = (0, 0, 0, 0, 0, 0);
+        Self { key, agents, count, fresh, head: NONE, last_day, bits, hour: SEVERAL }
     }
 }
 
@@ -102,7 +182,7 @@ impl Row for Tally {
             number.write(out);
         }
         out.extend_from_slice(&self.last_day.to_le_bytes());
-        out.extend_from_slice(&[self.kind, self.step]);
+        out.extend_from_slice(&[self.bits, self.hour]);
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -110,9 +190,16 @@ impl Row for Tally {
         let (key, agents) = (fields.u64()?, fields.u64()?);
         let (count, fresh, head) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let last_day = fields.u16()?;
-        let [kind, step] = fields.take()?;
-        Some(Self { key, agents, count, fresh, head, last_day, kind, step })
+        let [bits, hour @ 0..=SEVERAL] = fields.take()? else { return None };
+        Some(Self { key, agents, count, fresh, head, last_day, bits, hour })
     }
+}
+
+/// When a row is wanted, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) now_ms: u64,
+    pub(crate) rows_max: usize,
 }
 
 /// The counters of one brand.
@@ -179,31 +266,37 @@ impl Tallies {
         self.rows.get_mut(at(row))
     }
 
-    /// The row of a key, made if there is none, kept for some days after `until_ms`.
+    /// The row of a key, made if there is none, kept for some days after that of a time; and
+    /// whether it was made.
     #[inline]
-    pub(crate) fn enter(
-        &mut self,
-        kind: Kind,
-        key: u64,
-        until_ms: u64,
-        now_ms: u64,
-        rows_max: usize,
-    ) -> u32 {
-        let last_day = until_ms / DAY_MS + kind.days_kept();
-        let last_day = u16::try_from(last_day).unwrap_or(u16::MAX);
+    pub(crate) fn enter(&mut self, kind: Kind, key: u64, at_ms: u64, room: Room) -> (u32, bool) {
         if let Some(row) = self.find(key) {
             if let Some(tally) = self.rows.get_mut(at(row)) {
-                tally.kind |= HIT;
-                tally.last_day = tally.last_day.max(last_day);
+                tally.touch(kind, at_ms);
             }
-            return row;
+            return (row, false);
         }
-        let tally = Tally { key, kind: kind as u8, last_day, ..Tally::default() };
-        self.insert(tally, now_ms, rows_max)
+        (self.make(kind, key, at_ms, room), true)
     }
 
-    fn insert(&mut self, tally: Tally, now_ms: u64, rows_max: usize) -> u32 {
-        let row = match self.room(now_ms, rows_max) {
+    /// A new row for a key that has none.
+    pub(super) fn make(&mut self, kind: Kind, key: u64, at_ms: u64, room: Room) -> u32 {
+        self.insert(Tally::new(kind, key, kind.last_day(at_ms)), room)
+    }
+
+    /// Reads the cache line that a look for a key begins with.
+    pub(crate) fn touch(&self, key: u64) -> u32 {
+        self.index.touch(key)
+    }
+
+    /// Reads the row that is likely to be found, once the line of the index is there.
+    pub(crate) fn touch_row(&self, key: u64) -> u32 {
+        let row = self.index.guess(key).and_then(|row| self.get(row));
+        row.map_or(0, |tally| tally.count)
+    }
+
+    fn insert(&mut self, tally: Tally, room: Room) -> u32 {
+        let row = match self.room(room) {
             Some(row) => {
                 self.rows.set(at(row), tally);
                 row
@@ -217,7 +310,7 @@ impl Tallies {
     }
 
     /// A row that may be written over, if there is one or must be.
-    fn room(&mut self, now_ms: u64, rows_max: usize) -> Option<u32> {
+    fn room(&mut self, Room { now_ms, rows_max }: Room) -> Option<u32> {
         if let Some(free) = self.free.pop() {
             return Some(free);
         }
@@ -231,14 +324,14 @@ impl Tallies {
                 continue;
             };
             let is_over = tally.last_day < today;
-            let may_go = is_full && (tally.kind & HIT == 0 || left == 0);
+            let may_go = is_full && (tally.bits & HIT == 0 || left == 0);
             self.hand = if at(row) + 1 >= self.rows.len() { 0 } else { row + 1 };
             if is_over || may_go {
                 self.index.remove(tally.key, row);
                 return Some(row);
             }
             if is_full {
-                self.rows.set(at(row), Tally { kind: tally.kind & !HIT, ..tally });
+                self.rows.set(at(row), Tally { bits: tally.bits & !HIT, ..tally });
             }
         }
         None
@@ -264,10 +357,9 @@ impl Tallies {
 
     /// Forgets the counters that bear one of some marks, and that are not found by an entity alone.
     pub(crate) fn remove_marked(&mut self, marks: &BTreeSet<u32>) {
-        let is_marked = |tally: &&Tally| match tally.kind & !HIT {
-            kind if kind == Kind::Unique as u8 => marks.contains(&tally.fresh),
-            kind if kind == Kind::Checkout as u8 => marks.contains(&tally.head),
-            _ => false,
+        let is_marked = |tally: &&Tally| {
+            tally.is_of(Kind::Unique) && marks.contains(&tally.fresh)
+                || tally.is_of(Kind::Checkout) && marks.contains(&tally.head)
         };
         let keys: Vec<u64> = self.rows.iter().filter(is_marked).map(|tally| tally.key).collect();
         for key in keys {
