@@ -28,7 +28,7 @@ pub(super) fn write_fraud(out: &mut Output, fraud: &Fraud) {
     out.u64(u64::from(fraud.tallies.hand));
     out.u64(fraud.tallies.seed);
     write_fifo(out, &fraud.pending);
-    write_index(out, &fraud.heads.index);
+    write_index_of_digests(out, &fraud.heads.index);
     write_fifo(out, &fraud.work);
     out.count(fraud.closing.len());
     for (day, counters) in &fraud.closing {
