@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import REGISTRY
@@ -33,10 +33,10 @@ def keep_waiting(edge: Running) -> None:
     edge.waiting = []  # type: ignore[attr-defined]
     put = edge.writer.put
 
-    def noted(partition: int, record: bytes, waiter: Waiter) -> None:
-        put(partition, record, waiter)
+    def noted(partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+        put(partition, records, waiter)
         if edge.writer.outcome is None:
-            edge.waiting.append(waiter)  # type: ignore[attr-defined]
+            edge.waiting.extend([waiter] * len(records))  # type: ignore[attr-defined]
 
     edge.writer.put = noted  # type: ignore[method-assign, assignment]
 

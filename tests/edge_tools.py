@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,15 +54,16 @@ class FakeWriter:
 
     def submit(self, partition: int, record: bytes) -> asyncio.Future[bool]:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.put(partition, record, future)
+        self.put(partition, (record,), future)
         return future
 
-    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
+    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
         if self.full:
             raise JournalFull("full")
-        self.records.append((partition, record))
-        if self.outcome is not None:
-            asyncio.get_running_loop().call_soon(self._settle, waiter, self.outcome)
+        for record in records:
+            self.records.append((partition, record))
+            if self.outcome is not None:
+                asyncio.get_running_loop().call_soon(self._settle, waiter, self.outcome)
 
     @staticmethod
     def _settle(waiter: Waiter, outcome: bool | Exception) -> None:

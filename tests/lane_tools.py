@@ -6,11 +6,12 @@ what follows from them; everything else is compared byte for byte.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,10 @@ import pytest
 
 from edge_tools import IDENTITY_KEY, FakeKeys, Running, link, program, serving
 from headwater.edge import identifiers
-from headwater.edge.hot_links import HotLinks, Taken
 from headwater.edge.lists import Lists
 from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
+from headwater.journal.lane import Waiter
 from headwater.model.records import Flag, IdentifierType, Kind, Record
 from hot_tools import CLOSE, HOST, NOW_MS, TODAY, VISITOR, get
 
@@ -38,27 +39,25 @@ class Lanes:
 
     ordinary: Running
     hot: Running
-    taken: list[Taken] = field(default_factory=list)
+    taken: int = 0
+    """Requests that took the hot lane since the last look."""
     alone: dict[bytes, tuple[bytes, list[Record]]] = field(default_factory=dict)
     """What the ordinary lane makes of a request on a connection of its own."""
 
     def __post_init__(self) -> None:
-        links = self.hot.edge.table.watch.__self__  # type: ignore[attr-defined]
-        assert isinstance(links, HotLinks)
-        take = links.take
+        put = self.hot.writer.put
 
-        def noted(data: bytes, peer: str) -> Taken | None:
-            found = take(data, peer)
-            if found is not None:
-                self.taken.append(found)
-            return found
+        def noted(partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+            # The ordinary lane waits for futures.
+            if not isinstance(waiter, asyncio.Future):
+                self.taken += len(records)
+            put(partition, records, waiter)
 
-        links.take = noted  # type: ignore[method-assign]
+        self.hot.writer.put = noted  # type: ignore[method-assign]
 
     def hot_count(self) -> int:
         """Requests that took the hot lane since the last look."""
-        count = sum(len(found[2]) for found in self.taken)
-        self.taken.clear()
+        count, self.taken = self.taken, 0
         return count
 
 
@@ -202,7 +201,12 @@ def records_of(edge: Running, raw: bytes) -> list[Record]:
                 assert known[-1][1] in digests
             known[-1][1] = b""
         found.append(record._replace(event_id=b"", body=body._replace(identifiers=known)))
-    return found
+    return by_brand(found)
+
+
+def by_brand(records: list[Record]) -> list[Record]:
+    """In the order of each brand's log: between brands there is none."""
+    return sorted(records, key=lambda record: record.brand)
 
 
 def _kept(event_id: bytes) -> bytes:
@@ -218,7 +222,9 @@ def compare(lanes: Lanes, data: bytes, chunks: list[bytes] | None = None, pause:
     comes alone: it gets the bytes cut where the hot lane cut them.
     """
     found = exchange(lanes.hot.port, chunks or [data], pause)
-    ends = [0, *itertools.accumulate(taken[0] for taken in lanes.taken), len(data)]
+    # Those that are the hot lane's have no body: each ends where its head does.
+    heads = [found.end() for found in re.finditer(b"\r\n\r\n", data)]
+    ends = [0, *heads[: lanes.taken], len(data)]
     pieces = [data[start:end] for start, end in itertools.pairwise(ends) if end > start]
     return compare_with(lanes, exchange(lanes.ordinary.port, pieces, is_stepwise=True), found)
 
@@ -248,7 +254,7 @@ def alone(lanes: Lanes, requests: list[bytes]) -> tuple[bytes, list[Record]]:
             lanes.alone[request] = answers_of(raw).removesuffix(end), made
         answers += lanes.alone[request][0]
         records += lanes.alone[request][1]
-    return answers + end, records
+    return answers + end, by_brand(records)
 
 
 def compare_sequence(lanes: Lanes, requests: list[bytes], chunks: list[bytes]) -> int:

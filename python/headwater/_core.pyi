@@ -15,6 +15,7 @@ __all__ = [
     "EnginePoisonedError",
     "FrameError",
     "HotLane",
+    "HotListener",
     "IdentifierError",
     "PositionError",
     "SnapshotError",
@@ -340,3 +341,71 @@ class HotLane:
         to close the connection, what each came to (`click`, `conversion` or `rejection`), and of
         rejections the reason. Whatever the source raises is raised here, and nothing taken.
         """
+
+@final
+class HotListener:
+    """Listening sockets of one edge process, and the connections that came by them for as long as
+    all that comes on these is the hot lane's and their answers are read.
+
+    It never waits: the event loop watches `fileno()` and asks for a turn when it is readable. Times
+    are milliseconds of a monotonic clock but for `now_ms`. Used from one thread.
+    """
+
+    def __new__(
+        cls,
+        proxies: tuple[bytes, bytes],
+        connections_per_address_max: int,
+        head_ms: int,
+        keep_alive_ms: int,
+    ) -> HotListener:
+        """One that listens to nothing. `proxies`, as for `HotLane`, may have any number of
+        connections. One on which nothing came is closed after `head_ms`, an idle one after
+        `keep_alive_ms`. Raises OSError.
+        """
+
+    def listen(self, address: str, port: int, backlog: int) -> int:
+        """Listen on an IP address, beside other processes that do; the port it got. Raises OSError,
+        ValueError.
+        """
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to do."""
+
+    def turn(
+        self, lane: HotLane, now_ms: int, date: str, monotonic_ms: int
+    ) -> tuple[
+        list[tuple[int, int, list[bytes], str, str | None]],
+        list[tuple[int, str, bytes, bool, bytes]],
+        int,
+        list[Exception],
+        bool,
+    ]:
+        """Take connections, read what came, and offer it to the lane.
+
+        Batches: number, partition, records, what each request came to and why it is refused;
+        `answer` is to be told of each. Connections for the ordinary lane: descriptor, address,
+        bytes to be written first, whether it ends then, bytes that were read. How many
+        connections were refused. What went wrong in the lane. Whether another turn is wanted
+        though nothing may come. Raises OSError.
+        """
+
+    def answer(self, number: int, monotonic_ms: int) -> bool:
+        """A batch is safe or given up: answers that wait for nothing else leave. Whether a turn is
+        wanted.
+        """
+
+    def expire(self, monotonic_ms: int) -> None:
+        """Close what was idle for too long; to be called from time to time."""
+
+    def release(self, peer: str) -> None:
+        """A connection of this address that was for the ordinary lane has ended."""
+
+    def drain(self) -> None:
+        """Take nothing more; each connection closes with its answer."""
+
+    @property
+    def pending(self) -> int:
+        """Connections whose answers wait."""
+
+    def close(self) -> None:
+        """Close every connection."""

@@ -54,6 +54,36 @@ def test_the_bound_in_bytes(valkey: tools.Server, short_folder: Path) -> None:
     tools.run(job())
 
 
+def test_several_records_are_taken_all_or_none(valkey: tools.Server, short_folder: Path) -> None:
+    cost = 60 + 32 + 8
+    told: list[bool] = []
+
+    class Waiter:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, is_in_redis: bool, /) -> None:
+            told.append(is_in_redis)
+
+        def set_exception(self, error: BaseException, /) -> None:
+            raise error
+
+    async def job() -> None:
+        async with tools.writing(
+            valkey.url, short_folder / "spool", gather_bytes_max=10 * cost
+        ) as writer:
+            await tools.until(lambda: writer.redis_ok)
+            records = [tools.record(tools.PRODUCER, number) for number in range(11)]
+            with pytest.raises(JournalFull):
+                writer.put(0, records, Waiter())
+            writer.put(0, records[:10], Waiter())
+            await tools.until(lambda: len(told) == 10)
+            assert await writer.submit(0, records[10]) is True
+        assert told == [True] * 10
+
+    tools.run(job())
+
+
 def test_the_bound_in_memory(valkey: tools.Server, short_folder: Path) -> None:
     cost = 60 + 32 + 8
 

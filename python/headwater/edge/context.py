@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,8 +38,8 @@ class Writer(Protocol):
         """True when safe in Redis, False when safe in the spool alone; raises JournalFull."""
         ...
 
-    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
-        """The same, and `waiter` is told."""
+    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+        """The same with several, all or none, and `waiter` is told of each."""
         ...
 
 

@@ -1,4 +1,5 @@
-"""A connection whose plain requests for links and the pixel go past the HTTP library: the hot lane.
+"""A connection that brings clicks and other requests: handed over by the hot lane's listener, and
+offered to the lane still.
 
 Bytes are offered to the lane only when aiohttp's parser holds none of an unfinished message and
 nothing is being answered; whatever the lane does not take goes to the parser, in order. A chunk's
@@ -77,15 +78,50 @@ class Answers:
 class HotProtocol(EdgeProtocol):
     """One connection."""
 
-    __slots__ = ("_held", "_is_between", "_pending", "hot")
+    __slots__ = ("_held", "_is_between", "_peer", "_pending", "_unsent", "hot")
 
     def __init__(self, manager: EdgeServer, *, hot: HotLinks, **arguments: Any) -> None:
         super().__init__(manager, **arguments)
         self.hot = hot
         self._pending: Answers | None = None
         self._held = b""
+        self._peer = ""
+        self._unsent = b""
         # aiohttp's parser stands between two messages: what comes next begins a request.
         self._is_between = True
+
+    def go_on(self, peer: str, unsent: bytes, unread: bytes, *, is_last: bool) -> None:
+        """Begin with what is left of a connection from `peer`: bytes to be written, after which it
+        ends if `is_last`, and bytes that came.
+        """
+        self._peer = peer
+        self._unsent = unsent
+        self._held = unread
+        self._close = is_last
+
+    def _address_of(self, transport: asyncio.BaseTransport) -> str:  # noqa: ARG002
+        # The transport no longer knows, if the peer is gone already.
+        return self._peer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._unsent and self.transport is not None:
+            # Whoever did not take an answer at once is held to the deadline for the rest of it.
+            self.transport.set_write_buffer_limits(0)
+            self.transport.write(self._unsent)
+            self._unsent = b""
+            if self._close:
+                self._loop.call_later(self._server.deadlines.write_s, self.transport.abort)
+                self.force_close()
+        if self._held:
+            held, self._held = self._held, b""
+            self._receive(held)
+            # The transport begins to read after this, whatever it was told before.
+            self._loop.call_soon(self._pause_again)
+
+    def _pause_again(self) -> None:
+        if self._buffer_paused or self._reading_paused:
+            self._pause_transport_reading()
 
     def data_received(self, data: bytes) -> None:
         if data and (self._pending is not None or self._held):
@@ -126,7 +162,7 @@ class HotProtocol(EdgeProtocol):
         put = edge.writer.put
         for partition, record in records:
             try:
-                put(partition, record, answers)
+                put(partition, (record,), answers)
             except Exception as error:  # noqa: BLE001 - whatever it was, the visitor arrives
                 answers.set_exception(error)
         if not answers.done():

@@ -210,8 +210,12 @@ class HotLinks:
 
     def take(self, data: bytes, peer: str) -> Taken | None:
         """What can be made of the first bytes of `data`; None: nothing, or not plainly."""
+        now_ms = self.edge.now_ms()
+        return self.core(now_ms).take(data, peer, now_ms, rfc822_formatted_time())
+
+    def core(self, now_ms: int) -> _core.HotLane:
+        """The lane, told what has changed."""
         edge = self.edge
-        now_ms = edge.now_ms()
         lists, keys = edge.networks.lists.addresses, edge.networks.keys
         if lists is not self._lists:
             self._tell_lists(lists)
@@ -222,7 +226,7 @@ class HotLinks:
         if not self._are_domains_told:
             self._are_domains_told = True
             self._core.set_domains(edge.table.domain_hosts)
-        return self._core.take(data, peer, now_ms, rfc822_formatted_time())
+        return self._core
 
     def _tell_lists(self, lists: AddressLists) -> None:
         self._core.set_lists(

@@ -28,9 +28,9 @@ class Meters:
         for kind in ("click", "conversion", "identify"):
             metrics.EVENTS_ACCEPTED.labels(kind)
 
-    def accepted(self, kind: str) -> None:
-        """An event was answered as safe."""
-        self._accepted[kind] += 1
+    def accepted(self, kind: str, number: int = 1) -> None:
+        """Events were answered as safe."""
+        self._accepted[kind] += number
 
     def unaccepted(self, reason: str, number: int = 1) -> None:
         """Visitors were redirected and their clicks were not safe."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
@@ -64,19 +64,23 @@ class EdgeProtocol(RequestHandler):
         self._is_weighed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple | list) and peer else ""
+        address = self._address_of(transport)
         super().connection_made(transport)
-        if not self._server.admit(address):
+        if not self._server.admissions.admit(address):
+            self._server.refused("too_many_connections")
             self.force_close()
             return
         self._address = address
         self._start_head_timer()
 
+    def _address_of(self, transport: asyncio.BaseTransport) -> str:
+        peer = transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_timers()
         if self._address is not None:
-            self._server.release(self._address)
+            self._server.admissions.release(self._address)
             self._address = None
         super().connection_lost(exc)
 
@@ -239,17 +243,52 @@ class Deadlines:
         self.write_s = write_s
 
 
+class Connections(Protocol):
+    """How many connections each address has."""
+
+    def admit(self, address: str) -> bool:
+        """Whether one more connection of this address is taken; if so it is counted."""
+        ...
+
+    def release(self, address: str) -> None:
+        """A connection that was admitted has ended."""
+        ...
+
+
+class CountedConnections:
+    """Connections by address, up to a bound for those that are not trusted."""
+
+    def __init__(
+        self,
+        trusts: Callable[[str], bool],
+        per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
+    ) -> None:
+        self._trusts = trusts
+        self._per_address_max = per_address_max
+        self._by_address: Counter[str] = Counter()
+
+    def admit(self, address: str) -> bool:
+        if self._by_address[address] >= self._per_address_max and not self._trusts(address):
+            return False
+        self._by_address[address] += 1
+        return True
+
+    def release(self, address: str) -> None:
+        self._by_address[address] -= 1
+        if self._by_address[address] <= 0:
+            del self._by_address[address]
+
+
 class EdgeServer(web.Server):
-    """Makes the protocol of each connection and counts them by address."""
+    """Makes the protocol of each connection."""
 
     def __init__(
         self,
         handler: Handler,
         *,
         refused: Callable[[str], None],
-        trusts: Callable[[str], bool],
+        connections: Connections,
         deadlines: Deadlines | None = None,
-        connections_per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
         protocol: Callable[..., EdgeProtocol] = EdgeProtocol,
     ) -> None:
         assert_c_parser()
@@ -257,10 +296,8 @@ class EdgeServer(web.Server):
         self.refused = refused
         """Told the code of each request that no handler saw."""
         self.deadlines = deadlines or Deadlines()
-        self._trusts = trusts
+        self.admissions = connections
         self._protocol = protocol
-        self._connections_max = connections_per_address_max
-        self._by_address: Counter[str] = Counter()
 
     def __call__(self) -> RequestHandler:
         return self._protocol(
@@ -275,20 +312,6 @@ class EdgeServer(web.Server):
             auto_decompress=False,
             logger=log,
         )
-
-    def admit(self, address: str) -> bool:
-        """Whether one more connection of this address is taken; if so it is counted."""
-        if self._by_address[address] >= self._connections_max and not self._trusts(address):
-            self.refused("too_many_connections")
-            return False
-        self._by_address[address] += 1
-        return True
-
-    def release(self, address: str) -> None:
-        """A connection that was admitted has ended."""
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
 
 
 def _is_heavy(message: RawRequestMessage) -> bool:

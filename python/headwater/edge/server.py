@@ -14,11 +14,12 @@ from headwater.edge.context import Edge
 from headwater.edge.health import LedgerWatch
 from headwater.edge.hot import HotProtocol
 from headwater.edge.hot_links import HotLinks
+from headwater.edge.hot_listener import HotListener
 from headwater.edge.links import LinkTable
 from headwater.edge.lists import Lists
 from headwater.edge.memory import Memory
 from headwater.edge.network import Networks
-from headwater.edge.protocol import Deadlines, EdgeProtocol, EdgeServer
+from headwater.edge.protocol import CountedConnections, Deadlines, EdgeProtocol, EdgeServer
 from headwater.edge.routes import make_handler
 from headwater.journal.config_feed import ConfigFeed
 from headwater.journal.daily_keys import DailyKeys
@@ -33,13 +34,18 @@ class Listener:
 
     def __init__(self, edge: Edge, deadlines: Deadlines | None = None) -> None:
         self._edge = edge
-        self._hot = HotLinks(edge) if edge.config.hot_lane else None
+        deadlines = deadlines or Deadlines()
+        links = HotLinks(edge) if edge.config.hot_lane else None
+        self._links = links
+        self._hot = HotListener(links, deadlines) if links else None
         self._http = EdgeServer(
             make_handler(edge),
             refused=lambda code: edge.meters.refused("connection", code),
-            trusts=edge.proxies.trusts,
+            connections=(
+                self._hot.connections if self._hot else CountedConnections(edge.proxies.trusts)
+            ),
             deadlines=deadlines,
-            protocol=partial(HotProtocol, hot=self._hot) if self._hot else EdgeProtocol,
+            protocol=partial(HotProtocol, hot=links) if links else EdgeProtocol,
         )
         self._listening: asyncio.Server | None = None
         self._flush: asyncio.TimerHandle | None = None
@@ -48,14 +54,17 @@ class Listener:
     async def start(self) -> None:
         """Listen on the configured address. Raises OSError."""
         config = self._edge.config
-        self._listening = await asyncio.get_running_loop().create_server(
-            self._http,
-            config.host,
-            config.port,
-            reuse_port=True,
-            backlog=limits.LISTEN_BACKLOG,
-        )
-        self.port = self._listening.sockets[0].getsockname()[1]
+        if self._hot is not None:
+            self.port = await self._hot.start(self._http, config.host, config.port)
+        else:
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._http,
+                config.host,
+                config.port,
+                reuse_port=True,
+                backlog=limits.LISTEN_BACKLOG,
+            )
+            self.port = self._listening.sockets[0].getsockname()[1]
         self._flush_meters()
 
     async def close(self) -> None:
@@ -63,12 +72,14 @@ class Listener:
         self._edge.draining = True
         if self._listening is not None:
             self._listening.close()
+        if self._hot is not None:
+            await self._hot.close(limits.DRAIN_S)
         self._http.pre_shutdown()
         await self._http.shutdown(limits.DRAIN_S)
         if self._flush is not None:
             self._flush.cancel()
-        if self._hot is not None:
-            self._hot.close()
+        if self._links is not None:
+            self._links.close()
         self._edge.meters.flush()
 
     def _flush_meters(self) -> None:

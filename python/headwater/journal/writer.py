@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,14 +112,12 @@ class JournalWriter:
         to be. Raises JournalFull, and takes nothing, at a bound of memory, disk or age.
         """
         future: asyncio.Future[bool] = self._loop.create_future()
-        self.put(partition, record, future)
+        self.put(partition, (record,), future)
         return future
 
-    def put(self, partition: int, record: bytes, waiter: Waiter) -> None:
-        """Take a record and tell `waiter`, as `submit` tells its future. One waiter may stand for
-        several records; it is told of each.
-        """
-        cost = len(record) + RECORD_COST_BYTES
+    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+        """Take records, all or none, and tell `waiter` of each, as `submit` tells its future."""
+        cost = sum(map(len, records)) + len(records) * RECORD_COST_BYTES
         if cost > self._room_bytes or self._refusal is not None:
             raise JournalFull(self._refusal or "the spool's bound in bytes is reached")
         if self._gathered_bytes + cost > self._gather_bytes_max:
@@ -127,8 +125,8 @@ class JournalWriter:
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._add_lane(partition)
-        lane.records.append(record)
-        lane.futures.append(waiter)
+        lane.records.extend(records)
+        lane.futures.extend([waiter] * len(records))
         lane.gathered_bytes += cost
         self._gathered_bytes += cost
         self._room_bytes -= cost

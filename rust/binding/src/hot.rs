@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use headwater_hotpath::{
-    AddressLists, DayKeys, Event, HotLane, Link, Part, Ranges, Rules, Source, Token,
+    AddressLists, DayKeys, Event, HotLane, Link, Part, Ranges, Rules, Source, Taken, Token,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -216,6 +216,23 @@ pub(crate) struct PyHotLane {
     source: Py<PyAny>,
 }
 
+impl PyHotLane {
+    /// What can be made of the first bytes of `data`.
+    pub(crate) fn offer(
+        &mut self,
+        py: Python<'_>,
+        data: &[u8],
+        peer: &str,
+        now_ms: u64,
+        date: &str,
+    ) -> PyResult<Option<Taken>> {
+        let source = self.source.clone_ref(py).into_bound(py);
+        let mut asked = Asked { source: &source, error: None };
+        let taken = self.lane.take(data, peer, now_ms, date, &mut asked);
+        asked.error.map_or(Ok(taken), Err)
+    }
+}
+
 #[pymethods]
 impl PyHotLane {
     /// `proxies` are the ranges of trusted proxies: of IPv4, of IPv6.
@@ -275,12 +292,7 @@ impl PyHotLane {
         now_ms: u64,
         date: &str,
     ) -> PyResult<Option<TakenOut<'py>>> {
-        let source = self.source.clone_ref(py).into_bound(py);
-        let mut asked = Asked { source: &source, error: None };
-        let taken = self.lane.take(data, peer, now_ms, date, &mut asked);
-        if let Some(error) = asked.error {
-            return Err(error);
-        }
+        let taken = self.offer(py, data, peer, now_ms, date)?;
         Ok(taken.map(|taken| {
             let records = taken.records.iter();
             let records = records.map(|(partition, raw)| (*partition, PyBytes::new(py, raw)));

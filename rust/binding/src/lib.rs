@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod functions;
 mod hot;
+mod listener;
 
 use pyo3::prelude::*;
 
@@ -17,6 +18,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     cells::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<hot::PyHotLane>()?;
+    module.add_class::<listener::PyHotListener>()?;
     module.add_class::<engine::PySnapshotView>()?;
     Ok(())
 }

@@ -235,6 +235,13 @@ pub const HOT_HEAD_BYTES_MAX: usize = 8190;
 pub const HOT_HEADERS_MAX: usize = 64;
 /// Pipelined requests of one connection that are answered at once: each has the others wait.
 pub const HOT_REQUESTS_MAX: usize = 32;
+/// Bytes read of a connection at once, and so the most that is held of one while its answers wait:
+/// the requests that are answered at once, of the usual size.
+pub const HOT_READ_BYTES: usize = 64 * 1024;
+/// Events of connections served in one turn of the event loop: others must have theirs.
+pub const HOT_EVENTS_MAX: usize = 256;
+/// Connections taken in one turn of the event loop, for the same reason.
+pub const HOT_ACCEPTS_MAX: usize = 64;
 /// Links held ready for the hot lane, some 600 bytes each. At the bound all are made ready anew.
 pub const HOT_LINKS_MAX: usize = 262_144;
 /// Event types held ready for the hot lane, some 300 bytes each: of some thousands of programs. At

@@ -29,7 +29,8 @@ impl Ranges {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    pub(crate) fn hold(&self, address: IpAddr) -> bool {
+    /// Whether an address is in one of them.
+    pub fn hold(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => is_in(&self.v4, address.to_bits()),
             IpAddr::V6(address) => is_in(&self.v6, address.to_bits()),

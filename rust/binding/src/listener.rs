@@ -1,0 +1,116 @@
+//! The connections of the hot lane as a Python object.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+
+use headwater_hotpath::Ranges;
+use headwater_listener::{Handed, Listener};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::hot::PyHotLane;
+
+/// Number, partition, records, what each of the requests came to and why it is refused.
+type BatchOut<'py> = (u64, u16, Vec<Bound<'py, PyBytes>>, &'static str, Option<&'static str>);
+/// Descriptor, peer, what is unsent, whether it ends then, what is unread.
+type HandedOut<'py> = (RawFd, String, Bound<'py, PyBytes>, bool, Bound<'py, PyBytes>);
+/// Batches, connections handed over, how many were refused, errors of the lane, whether another
+/// turn is wanted.
+type TurnOut<'py> = (Vec<BatchOut<'py>>, Vec<HandedOut<'py>>, usize, Vec<PyErr>, bool);
+
+/// The sockets of one edge process.
+#[pyclass(name = "HotListener", module = "headwater._core")]
+pub(crate) struct PyHotListener {
+    listener: Listener,
+}
+
+#[pymethods]
+impl PyHotListener {
+    #[new]
+    fn new(
+        proxies: (Vec<u8>, Vec<u8>),
+        connections_per_address_max: usize,
+        head_ms: u64,
+        keep_alive_ms: u64,
+    ) -> PyResult<Self> {
+        let proxies = Ranges::new(&proxies.0, &proxies.1);
+        let listener = Listener::new(proxies, connections_per_address_max, head_ms, keep_alive_ms)?;
+        Ok(Self { listener })
+    }
+
+    fn listen(&mut self, address: IpAddr, port: u16, backlog: i32) -> PyResult<u16> {
+        Ok(self.listener.listen(SocketAddr::new(address, port), backlog)?)
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+
+    /// The lock is kept: a turn is the work of some microseconds for each request.
+    fn turn<'py>(
+        &mut self,
+        py: Python<'py>,
+        lane: &mut PyHotLane,
+        now_ms: u64,
+        date: &str,
+        monotonic_ms: u64,
+    ) -> PyResult<TurnOut<'py>> {
+        let mut errors = Vec::new();
+        let mut offer = |data: &[u8], peer: &str| {
+            let taken = lane.offer(py, data, peer, now_ms, date);
+            taken.unwrap_or_else(|error| {
+                errors.push(error);
+                None
+            })
+        };
+        let turn = self.listener.turn(monotonic_ms, &mut offer)?;
+        let batches = turn.batches.iter().map(|batch| {
+            let records = batch.records.iter().map(|record| PyBytes::new(py, record));
+            (
+                batch.number,
+                batch.partition,
+                records.collect(),
+                batch.kind.name(),
+                batch.kind.reason(),
+            )
+        });
+        let batches = batches.collect();
+        let handed = turn.handed.into_iter().map(|handed| handed_out(py, handed)).collect();
+        Ok((batches, handed, turn.refused, errors, turn.is_unfinished))
+    }
+
+    fn answer(&mut self, number: u64, monotonic_ms: u64) -> bool {
+        self.listener.answer(number, monotonic_ms)
+    }
+
+    fn expire(&mut self, monotonic_ms: u64) {
+        self.listener.expire(monotonic_ms);
+    }
+
+    fn release(&mut self, peer: IpAddr) {
+        self.listener.release(peer);
+    }
+
+    fn drain(&mut self) {
+        self.listener.drain();
+    }
+
+    #[getter]
+    fn pending(&self) -> usize {
+        self.listener.pending()
+    }
+
+    fn close(&mut self) {
+        self.listener.close_all();
+    }
+}
+
+fn handed_out(py: Python<'_>, handed: Handed) -> HandedOut<'_> {
+    (
+        handed.socket.into_raw_fd(),
+        handed.peer,
+        PyBytes::new(py, &handed.unsent),
+        handed.is_last,
+        PyBytes::new(py, &handed.unread),
+    )
+}
