@@ -143,22 +143,22 @@ impl Listener {
     /// # Errors
     /// When the kernel fails to tell what has come.
     pub fn turn(&mut self, now_ms: u64, offer: &mut Offer<'_>) -> io::Result<Turn> {
-        let mut work = Work { now_ms, offer, turn: Turn::default() };
-        let mut room = std::mem::take(&mut self.room);
         let mut events = [const { MaybeUninit::uninit() }; HOT_EVENTS_MAX];
-        for place in std::mem::take(&mut self.again) {
-            self.go_on(place, &mut room, &mut work);
-        }
         let events = match epoll::wait(&self.poll, &mut events, Some(&AT_ONCE)) {
             Ok((events, _)) => events,
             Err(Errno::INTR) => &mut [],
             Err(error) => return Err(error.into()),
         };
+        let mut work = Work { now_ms, offer, turn: Turn::default() };
+        let mut room = std::mem::take(&mut self.room);
+        for place in std::mem::take(&mut self.again) {
+            self.go_on(place, &mut room, &mut work);
+        }
         for event in events {
             let number = event.data.u64();
             match usize::try_from(number) {
                 Ok(socket) if socket < self.sockets.len() => {
-                    self.accept(socket, &mut room, &mut work)?;
+                    self.accept(socket, &mut room, &mut work);
                 }
                 _ => {
                     let place = Place::from_u64(number);
@@ -173,12 +173,7 @@ impl Listener {
         Ok(turn)
     }
 
-    fn accept(
-        &mut self,
-        socket: usize,
-        room: &mut [u8],
-        work: &mut Work<'_, '_>,
-    ) -> io::Result<()> {
+    fn accept(&mut self, socket: usize, room: &mut [u8], work: &mut Work<'_, '_>) {
         for _ in 0..HOT_ACCEPTS_MAX {
             let Some(listening) = self.sockets.get(socket) else { break };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -186,7 +181,7 @@ impl Listener {
                 Ok((accepted, address)) => (accepted, address),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.stop_accepting()?;
+                    self.stop_accepting();
                     break;
                 }
                 // Of the connection, which is gone already.
@@ -208,7 +203,6 @@ impl Listener {
                 None => self.release(address.ip()),
             }
         }
-        Ok(())
     }
 
     fn admit(&mut self, address: IpAddr) -> bool {
@@ -231,9 +225,12 @@ impl Listener {
         }
     }
 
-    fn stop_accepting(&mut self) -> rustix::io::Result<()> {
+    pub(crate) fn stop_accepting(&mut self) {
         self.is_short = true;
-        self.sockets.iter().try_for_each(|socket| epoll::delete(&self.poll, socket))
+        for socket in &self.sockets {
+            // Of one that is not watched, as another has stopped it, there is nothing to stop.
+            let _ = epoll::delete(&self.poll, socket);
+        }
     }
 
     /// What epoll says of a connection.
@@ -376,9 +373,8 @@ impl Listener {
         if self.is_short {
             self.is_short = false;
             for (number, socket) in self.sockets.iter().enumerate() {
-                if self.watch_socket(socket, number).is_err() {
-                    self.is_short = true;
-                }
+                let watched = self.watch_socket(socket, number);
+                self.is_short |= !matches!(watched, Ok(()) | Err(Errno::EXIST));
             }
         }
     }

@@ -295,6 +295,25 @@ fn a_turn_takes_so_many_connections_and_events_and_the_next_the_rest() {
 }
 
 #[test]
+fn out_of_descriptors_it_stops_taking_connections_and_begins_again() {
+    let mut server = Server::new(9);
+    server.listener.listen(SocketAddr::new(LOCAL, 0), 512).unwrap();
+    // Each of two sockets finds that none is left, in the same turn.
+    server.listener.stop_accepting();
+    server.listener.stop_accepting();
+    let mut stream = server.connect();
+    stream.write_all(b"1\n").unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(server.turn(0).batches.is_empty());
+    server.listener.expire(0);
+    assert_eq!(server.batches(), [(1, 1, 1)]);
+    server.listener.stop_accepting();
+    server.listener.expire(0);
+    server.listener.answer(1, 0);
+    assert_eq!(heard(&mut stream), "done\n");
+}
+
+#[test]
 fn draining_answers_what_waits_and_closes_all() {
     let mut server = Server::new(9);
     let mut idle = server.connect();
