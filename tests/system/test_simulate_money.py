@@ -105,7 +105,7 @@ def test_an_archive_that_begins_late_is_told_the_terms_of_its_beginning(
         scene.send(T0 + DAY_MS, scene.click(T0 + DAY_MS, 1, who=1))
         at_ms = T0 + 2 * DAY_MS
         scene.send(at_ms, scene.sale(at_ms, 1, who=1))
-        (oldest, _rest) = matching.archive_manifest(scene.ledger, 0)
+        oldest, *_rest = matching.archive_manifest(scene.ledger, 0)
         edit_ledger(scene.data, "DELETE FROM archive_segments WHERE name = ?", oldest.name)
         report = scene.simulate(capsys, "model=first_click")
     assert owed(scene, report) == {

@@ -17,7 +17,7 @@ use crate::places::{Place, Places};
 
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Records of one turn and one kind for one partition: when all are safe, [`Listener::answer`] is told.
+/// Records of one turn and kind for one partition: when all are safe, [`Listener::answer`] is told.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Its number; never used again.
