@@ -130,7 +130,7 @@ def test_a_full_redis_is_emptied_by_the_matcher(tmp_path: Path) -> None:
                 wait_for(lambda: is_full(store), 20, "Redis is full")
                 os.kill(matcher, signal.SIGCONT)
                 time.sleep(3.0)
-            system.wait_committed(traffic.tally.answered, 30)
+            system.wait_committed(traffic.tally.answered, 60)
             assert system.faults(traffic.tally) == []
             wait_for(lambda: store.get("hw:matcher") is not None, 10, "there is room again")
 
