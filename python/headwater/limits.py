@@ -187,10 +187,11 @@ BATCH_FRAMES_MAX: Final = 512
 READ_BYTES_MAX: Final = 32 * MIB
 READ_BLOCK_MS: Final = 100
 # After a batch of so many clicks the next is read no sooner than this after the last: three
-# milliseconds that every transaction takes are then shared by hundreds. What is reported meanwhile
-# waits for it, far below the two seconds a decision may take.
+# milliseconds that every transaction takes are shared by hundreds where thousands come a second.
+# Reports wait for it as well, and a page may wait for a report's decision: not much longer than
+# it takes to be made.
 BATCH_BUSY_CLICKS: Final = 32
-BATCH_GATHER_MS: Final = 100
+BATCH_GATHER_MS: Final = 25
 # A stopped owner loses its partitions after this.
 LEASE_MS: Final = 5000
 LEASE_RENEW_MS: Final = 1000
