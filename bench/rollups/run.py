@@ -21,8 +21,7 @@ from typing import Any, Final, NamedTuple
 from bench.rollups.make import DAYS_MADE, FIRST, count, end_of, make
 
 from headwater import clock
-from headwater.console import performance
-from headwater.console.performance import Asked
+from headwater.console.performance_sums import Asked, page_of, total_of
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.rollup_tables import DAY_QUARTERS
 
@@ -87,18 +86,24 @@ def reports() -> Iterator[Report]:
     yield Report(("day", "link"), "America/New_York", only=(("partner", 7),))
     for groups in (("link",), ("sub1",), ("partner", "country"), ("day",)):
         yield Report(groups, "Europe/Berlin", program=3)
-    for zone in ("UTC", "Europe/Berlin"):
-        yield Report(("day",), zone, only=(("link", 1),))
-        yield Report(("day",), zone, only=(("country", "AU"),))
-    yield Report(("day",), "Europe/Berlin", program=2, only=(("link", 1),))
+    # A link's program and partner go with it, as the console has it.
+    link = (("partner", 2), ("link", 1))
+    for zone in ("UTC", "Europe/Berlin", "Asia/Kolkata"):
+        yield Report(("day",), zone, 2, link)
+        for name, value in (("country", "AU"), ("sub1", "placement-3")):
+            yield Report(("day",), zone, only=((name, value),))
+    of_link = (("partner", 8), ("link", 507), ("country", "AU"))
+    yield Report(("day",), "Asia/Kolkata", 8, of_link)
+    yield Report(("partner", "sub1", "country"), "Asia/Kolkata")
+    yield Report(("country", "sub1"), "Asia/Kolkata", only=(("partner", 7),))
 
 
 def take(ledger: Ledger, report: Report) -> Took:
     """Total and first page, once."""
     asked = report.asked()
     began_s, used_s = clock.monotonic_s(), clock.process_cpu_s()
-    total = performance.total_of(ledger, asked)
-    rows = len(performance.page_of(ledger, asked, None, ROWS))
+    total = total_of(ledger, asked)
+    rows = len(page_of(ledger, asked, None, ROWS).rows)
     took = clock.monotonic_s() - began_s, clock.process_cpu_s() - used_s
     return Took(*took, total.clicks[0], rows)
 

@@ -315,8 +315,9 @@ ROLLUP_FOLD_AFTER_MS: Final = 60_000
 # Programs whose quarter hours one batch sums up: some ten milliseconds. The rest follows with the
 # next.
 ROLLUP_FOLDS_MAX: Final = 20
-# Cells one report may read where no sums are kept of what it groups by together: two seconds.
-REPORT_CELLS_MAX: Final = 1_000_000
+# Cells of rollups one answer may read, and as many for its total: one to four seconds of one
+# thread, by how many groups they fall into.
+REPORT_CELLS_MAX: Final = 2_000_000
 # Rows one report may have before it is cut into pages: each takes about 500 bytes.
 REPORT_GROUPS_MAX: Final = 200_000
 # Days a report of rollups may span: three years and the day between.

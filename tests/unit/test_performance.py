@@ -18,6 +18,7 @@ import pytest
 from book_tools import DAY_MS, SALE, rows
 from console_tools import RunningConsole, console_in, faults_of
 from headwater import clock, limits
+from headwater.ledger.rollup_reads import SEEK_CELLS
 from headwater.ledger.rollup_tables import QUARTER_MS
 from headwater.model.records import Flag
 from ledger_tools import NOW_MS
@@ -149,7 +150,7 @@ def told(row: Any, groups: tuple[str, ...]) -> tuple[tuple[Any, ...], dict[str, 
     }
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(40))
 def test_any_grouping_in_any_time_zone_is_a_recount_of_the_rows(
     console: RunningConsole, seed: int
 ) -> None:
@@ -174,6 +175,9 @@ def test_any_grouping_in_any_time_zone_is_a_recount_of_the_rows(
         query["country"] = only["country"] = "DE"
     if random.random() < 0.2:
         query["sub1"] = only["sub1"] = "blog"
+    if random.random() < 0.2:
+        query["link_id"] = "lnk_2"
+        only = {"partner": 2, **only, "link": 2}
     wanted = expected(console, groups, zone, span, only)
     found = all_rows(console, query)
     shown = [told(row, groups) for row in found]
@@ -289,26 +293,91 @@ def test_a_field_at_fault_is_named(console: RunningConsole, query: str, field: s
     assert list(faults_of(reply)) == [field]
 
 
-@pytest.mark.parametrize("cursor", ["x", "kwE", "gqFhoWE"])
+@pytest.mark.parametrize("cursor", ["x", "kwE", "gqFhoWE", "kA", "kaE3"])
 def test_a_cursor_of_another_report_is_refused(console: RunningConsole, cursor: str) -> None:
     reply = console.call("GET", f"{PATH}?cursor={cursor}")
     assert (reply.status, reply.json["code"]) == (422, "invalid_cursor")
 
 
-def test_too_many_cells_are_refused(
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"group": "link,country"},
+        {"group": ""},
+        {"group": "", "country": "DE", "sub1": "blog"},
+        {"group": "", "link_id": "lnk_2", "country": "DE"},
+        {"group": "partner", "device": "ios"},
+    ],
+)
+def test_too_many_cells_are_refused_whatever_they_are_read_for(
+    console: RunningConsole, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
+) -> None:
+    def status(most: int) -> int:
+        monkeypatch.setattr(limits, "REPORT_CELLS_MAX", most)
+        reply = console.call("GET", f"{PATH}?{urlencode({**WHOLE, **query})}")
+        assert reply.status == 200 or list(faults_of(reply)) == ["group"]
+        return reply.status
+
+    # Nothing is there that could be read for less than half of this.
+    refused, taken = 0, 100_000
+    assert status(taken) == 200
+    while taken - refused > 1:
+        most = (refused + taken) // 2
+        refused, taken = (refused, most) if status(most) == 200 else (most, taken)
+    assert refused > 0
+    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", taken)
+    path = f"{PATH}/export?{urlencode({**WHOLE, **query})}"
+    assert console.call("GET", path).status == 200
+    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", 0)
+    assert console.call("GET", path).status == 422
+
+
+def test_a_partner_of_whom_nothing_came_is_not_looked_for_every_quarter_hour(
     console: RunningConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = {**WHOLE, "group": "link,country"}
-    cells = console.call("GET", f"{PATH}?{urlencode({**query, 'limit': 500})}")
-    assert cells.status == 200
-    count = len(recount(console.ledger, limits.ROLLUP_SUB_IDS_MAX)[0])
-    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", count)
-    assert console.call("GET", f"{PATH}?{urlencode(query)}").status == 200
-    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", count - 1)
-    reply = console.call("GET", f"{PATH}?{urlencode(query)}")
-    assert (reply.status, list(faults_of(reply))) == (422, ["group"])
-    # What is summed up together needs no such bound.
-    assert console.call("GET", f"{PATH}?{urlencode({**WHOLE, 'group': 'link'})}").status == 200
+    partner = console.made("/v1/partners", {"name": "New", "email": "a@b.example"})
+    # Once each quarter hour would be three times as much.
+    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", DAYS * 96 * SEEK_CELLS // 3)
+    for group in ("sub1,country", "day,sub1,country"):
+        query = {**WHOLE, "group": group, "partner_id": partner["id"], "device": "ios"}
+        assert all_rows(console, {**query, "timezone": "Asia/Kathmandu"}) == []
+
+
+@pytest.mark.parametrize(
+    "group", ["day", "day,link,country", "partner,country", "partner,day,sub1"]
+)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York"])
+def test_a_page_ends_early_where_more_would_be_read_than_one_answer_may(
+    console: RunningConsole, monkeypatch: pytest.MonkeyPatch, group: str, zone: str
+) -> None:
+    query = {**WHOLE, "group": group, "timezone": zone, "limit": 500}
+    whole = all_rows(console, query)
+    # The least with which a day, or a partner, can be read.
+    most = 100
+    while (pages := _pages_within(console, monkeypatch, query, most)) is None:
+        most += most // 4
+    assert len(pages) > 1
+    assert [row for page in pages for row in page] == whole
+    lines = export(console, {**query, "format": "jsonl"}).body.splitlines()
+    assert sum(json.loads(line)["gross"] for line in lines) == sum(row["gross"] for row in whole)
+
+
+def _pages_within(
+    console: RunningConsole, monkeypatch: pytest.MonkeyPatch, query: dict[str, Any], most: int
+) -> list[list[Any]] | None:
+    """The pages of a report that reads so many cells for one; None when one is refused."""
+    monkeypatch.setattr(limits, "REPORT_CELLS_MAX", most)
+    pages: list[list[Any]] = []
+    cursor: dict[str, str] = {}
+    for _ in range(1000):
+        reply = console.call("GET", f"{PATH}?{urlencode({**query, **cursor})}")
+        if reply.status == 422:
+            return None
+        pages.append(reply.json["rows"])
+        if reply.json["next_cursor"] is None:
+            return pages
+        cursor = {"cursor": reply.json["next_cursor"]}
+    raise AssertionError("the pages have no end")
 
 
 def test_too_many_rows_are_refused(

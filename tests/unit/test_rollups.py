@@ -17,7 +17,7 @@ from headwater.errors import LedgerError
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger
 from headwater.ledger.matching import Rollups
-from headwater.ledger.rollup_reads import Scope, grouped, marks_of
+from headwater.ledger.rollup_reads import Reading, Scope, marks_of
 from headwater.ledger.rollup_tables import QUARTER_MS, SUB_IDS_REST
 from headwater.ledger.schema import click_rollup_changes, click_rollups, sale_rollups
 from headwater.model.records import Flag
@@ -140,7 +140,7 @@ def reported(ledger: Ledger, *groups: str, **only: Any) -> dict[tuple[Any, ...],
     """Clicks by what a report groups them by."""
     with ledger.read() as connection:
         scope = Scope(marks_of(connection), groups, only)
-        found = grouped(connection, scope, 0, 2 * NOW_MS // QUARTER_MS)
+        found = Reading(connection).grouped(scope, 0, 2 * NOW_MS // QUARTER_MS)
         return {key: sums.clicks[0] for key, sums in found.items()}
 
 

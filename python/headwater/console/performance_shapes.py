@@ -80,6 +80,10 @@ class PerformanceFilter(Body):
 
 
 class PerformanceQuery(PerformanceFilter):
+    """A page by days, or by partner first, has fewer rows than `limit`, or none, where more would
+    be read for it than one answer may; the others follow as long as there is a `next_cursor`.
+    """
+
     limit: Limit = limits.PAGE_ROWS
     cursor: Annotated[str, Meta(max_length=2000, description="Of the page before.")] | None = None
 

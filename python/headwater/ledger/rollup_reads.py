@@ -1,33 +1,33 @@
 """Sums over a period out of rollups: from the fewest cells that have the dimensions asked for.
 
 A period is made of the spans, the days and the quarter hours that fit in it, so a year is read
-from some hundred cells of each group, and is exact to the quarter hour.
+from some hundred cells of each group, and is exact to the quarter hour. Where the key of cells
+goes on behind their time with what is asked for alone, they are found one by one; else all cells
+of the period are read. Either way they are counted before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from headwater import limits
 from headwater.errors import HeadwaterError
+from headwater.ledger.rollup_changes import chunks
 from headwater.ledger.rollup_folds import Mark
+from headwater.ledger.rollup_pieces import Daily, Piece, Scope, daily_pieces, pieces
 from headwater.ledger.rollup_tables import (
     CLICK_MEASURES,
     DAY_QUARTERS,
-    DAYS,
     DIMENSIONS,
     QUARTER_MS,
-    QUARTERS,
     SALE_MEASURES,
     SPAN_QUARTERS,
-    SPANS,
     SUB_IDS_REST,
-    WHOLE,
-    Grain,
 )
 from headwater.ledger.schema import (
     click_rollup_changes,
@@ -38,7 +38,19 @@ from headwater.ledger.schema import (
 )
 from headwater.model.click_cells import ClickCells
 
-__all__ = ["CLICK_MEASURES", "DAY_QUARTERS", "QUARTER_MS", "SALE_MEASURES", "SUB_IDS_REST"]
+__all__ = [
+    "CLICK_MEASURES",
+    "DAY_QUARTERS",
+    "QUARTER_MS",
+    "SALE_MEASURES",
+    "SPAN_QUARTERS",
+    "SUB_IDS_REST",
+    "Scope",
+]
+
+# To look for cells by their key takes as long as to read so many that follow one another.
+SEEK_CELLS: Final = 5
+_TABLES: Final = ((click_rollups, CLICK_MEASURES), (sale_rollups, SALE_MEASURES))
 
 
 class TooManyCells(HeadwaterError):
@@ -55,29 +67,17 @@ class Sums:
     def is_empty(self) -> bool:
         return not any(self.clicks) and not any(any(sums) for sums in self.sales.values())
 
-    def add(self, other: Sums) -> None:
-        _add(self.clicks, other.clicks)
-        for currency, sums in other.sales.items():
-            _add(self.sales.setdefault(currency, [0] * len(SALE_MEASURES)), sums)
-
 
 Groups = dict[tuple[Any, ...], Sums]
 """Sums by the values of what is grouped by, in its order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What is summed up, and by what: names are `program` and those of DIMENSIONS."""
+class _Part(NamedTuple):
+    """What is read together."""
 
-    marks: Mapping[int, Mark]
-    """The programs, and how far their cells are summed up."""
-    groups: Sequence[str]
-    only: Mapping[str, Any]
-    """Values of dimensions that the cells have to have."""
-
-    @property
-    def needed(self) -> frozenset[str]:
-        return frozenset(name for name in (*self.groups, *self.only) if name != "program")
+    programs: list[int]
+    piece: Piece
+    daily: Daily | None
 
 
 def marks_of(
@@ -95,173 +95,178 @@ def marks_of(
     return {row.program: Mark(row.folded, row.spanned) for row in rows}
 
 
-class _Piece(NamedTuple):
-    grain: Grain
-    first: int
-    end: int
+class Reading:
+    """What one answer reads within one transaction: no more than REPORT_CELLS_MAX cells."""
 
+    def __init__(self, connection: sa.Connection) -> None:
+        self.cells_left = limits.REPORT_CELLS_MAX
+        self._connection = connection
+        self._changed: list[Any] | None = None
 
-_LEVELS: Final = {day.dimensions: (day, span) for day, span in zip(DAYS, SPANS, strict=True)}
+    def grouped(self, scope: Scope, first: int, end: int) -> Groups:
+        """Sums over quarter hours from `first` on and before `end`, by group.
 
+        Raises TooManyCells before it reads more cells than are left, or makes more rows than
+        REPORT_GROUPS_MAX.
+        """
+        together: dict[Piece, list[int]] = {}
+        for program, mark in scope.marks.items():
+            for piece in pieces(scope.needed, mark, first, end):
+                together.setdefault(piece, []).append(program)
+        parts = [
+            _Part(chunk, piece, None) for piece, of in together.items() for chunk in chunks(of)
+        ]
+        return self._sums(scope, first, end, parts)
 
-def _levels(needed: frozenset[str]) -> tuple[Grain, Grain] | None:
-    """The cells of days and spans with what is needed, the fewest; None: only WHOLE has it."""
-    for dimensions, levels in _LEVELS.items():
-        if needed <= dimensions:
-            return levels
-    return None
+    def by_day(self, scope: Scope, first: int, end: int) -> Groups:
+        """As `grouped`, for each day of a period, all 24 hours long; a key begins with the day's
+        number in it.
+        """
+        together: dict[Daily, list[int]] = {}
+        for program, mark in scope.marks.items():
+            for daily in daily_pieces(scope.needed, mark, first, end):
+                together.setdefault(daily, []).append(program)
+        parts = [
+            _Part(chunk, daily.piece, daily)
+            for daily, of in together.items()
+            for chunk in chunks(of)
+        ]
+        return self._sums(scope, first, end, parts)
 
+    def _sums(self, scope: Scope, first: int, end: int, parts: Sequence[_Part]) -> Groups:
+        parts = [part for part in parts if part.piece.first < part.piece.end]
+        self._require_left(scope, parts)
+        found: Groups = {}
+        for part in parts:
+            self._read(scope, part, found)
+        is_daily = bool(parts) and parts[0].daily is not None
+        self._add_changes(scope, (first, end), found, first if is_daily else None)
+        return {key: sums for key, sums in found.items() if not sums.is_empty()}
 
-def _pieces(needed: frozenset[str], mark: Mark, first: int, end: int) -> Iterator[_Piece]:
-    """A period as the largest cells that are summed up."""
-    levels = _levels(needed)
-    if levels is None or first >= end:
-        yield _Piece(WHOLE, first, end)
-        return
-    day, span = levels
-    day_first, day_end = _inside(first, min(end, mark.folded), DAY_QUARTERS)
-    if day_first >= day_end:
-        yield from _quarters(needed, mark, first, end)
-        return
-    yield from _quarters(needed, mark, first, day_first)
-    span_first, span_end = _inside(day_first, min(day_end, mark.spanned), SPAN_QUARTERS)
-    if span_first < span_end:
-        yield _Piece(day, day_first, span_first)
-        yield _Piece(span, span_first, span_end)
-        yield _Piece(day, span_end, day_end)
-    else:
-        yield _Piece(day, day_first, day_end)
-    yield from _quarters(needed, mark, day_end, end)
-
-
-def _inside(first: int, end: int, quarters: int) -> tuple[int, int]:
-    """The multiples of `quarters` within a period."""
-    return -(-first // quarters) * quarters, end - end % quarters
-
-
-def _quarters(needed: frozenset[str], mark: Mark, first: int, end: int) -> Iterator[_Piece]:
-    summed = min(max(mark.folded, first), end)
-    for grain in QUARTERS:
-        if needed <= grain.dimensions:
-            yield _Piece(grain, first, summed)
-            yield _Piece(WHOLE, summed, end)
-            return
-    yield _Piece(WHOLE, first, end)
-
-
-def grouped(connection: sa.Connection, scope: Scope, first: int, end: int) -> Groups:
-    """Sums over quarter hours from `first` on and before `end`, by group.
-
-    Raises TooManyCells when no sums are kept of what is asked for together, and the period has
-    more than ROLLUP_CELLS_MAX cells.
-    """
-    if _levels(scope.needed) is None:
-        _require_bearable(connection, scope, first, end)
-    found: Groups = {}
-    for program, mark in scope.marks.items():
-        for piece in _pieces(scope.needed, mark, first, end):
-            if piece.first < piece.end:
-                _read(connection, scope, program, piece, found)
-    _add_changes(connection, scope, first, end, found)
-    if len(found) > limits.REPORT_GROUPS_MAX:
-        raise TooManyCells(f"over {limits.REPORT_GROUPS_MAX} rows")
-    return {key: sums for key, sums in found.items() if not sums.is_empty()}
-
-
-def _require_bearable(connection: sa.Connection, scope: Scope, first: int, end: int) -> None:
-    left = limits.REPORT_CELLS_MAX
-    for program in scope.marks:
-        columns = click_rollups.c
-        some = (
-            sa.select(sa.literal(1))
-            .where(*_where(columns, scope, program, _Piece(WHOLE, first, end)))
-            .limit(left + 1)
-        )
-        left -= connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
+    def _require_left(self, scope: Scope, parts: Sequence[_Part]) -> None:
+        """Count what is to be read, and take it from what is left."""
+        left = self.cells_left
+        for part in parts:
+            left -= _seeks(scope, part)
+            for table, _measures in _TABLES:
+                if left < 0:
+                    raise TooManyCells(f"over {limits.REPORT_CELLS_MAX} cells")
+                read = sa.select(sa.literal(1)).where(*_found_by(table.c, scope, part))
+                some = read.limit(left + 1).subquery()
+                left -= self._connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
         if left < 0:
             raise TooManyCells(f"over {limits.REPORT_CELLS_MAX} cells")
+        self.cells_left = left
+
+    def _read(self, scope: Scope, part: _Part, found: Groups) -> None:
+        for table, measures in _TABLES:
+            columns = table.c
+            keys: list[Any] = [columns[name] for name in scope.groups]
+            if part.daily is not None:
+                day = (columns.bucket - part.daily.origin) // sa.literal_column(str(DAY_QUARTERS))
+                keys.insert(0, day.label("day"))
+            currency = [columns.currency] if "currency" in columns else []
+            only = [_is(columns[name], value) for name, value in scope.only.items()]
+            statement = (
+                sa.select(*keys, *currency, *(sa.func.sum(columns[name]) for name in measures))
+                .where(*_found_by(columns, scope, part), *only)
+                .group_by(*keys, *currency)
+            )
+            if not keys and not currency:
+                # Else there would be a row of nothing.
+                statement = statement.group_by(columns.grain)
+            width = len(keys)
+            for row in self._connection.execute(statement):
+                for key, sign in _moved(part, tuple(row[:width])):
+                    sums = _group(found, key)
+                    if currency:
+                        into = sums.sales.setdefault(row[width], [0] * len(measures))
+                        _add(into, row[width + 1 :], sign)
+                    else:
+                        _add(sums.clicks, row[width:], sign)
+
+    def _add_changes(
+        self, scope: Scope, period: tuple[int, int], found: Groups, days_from: int | None
+    ) -> None:
+        """Add what the last batches changed and is in no cell yet."""
+        if self._changed is None:
+            changed = ClickCells()
+            for cells in self._connection.scalars(sa.select(click_rollup_changes.c.cells)):
+                changed.merge(cells)
+            self._changed = changed.rows()
+        for _grain, program, bucket, *rest in self._changed:
+            if program not in scope.marks or not period[0] <= bucket < period[1]:
+                continue
+            values = dict(zip(DIMENSIONS, rest, strict=False), program=program)
+            if all(_has(values[name], value) for name, value in scope.only.items()):
+                day = () if days_from is None else ((bucket - days_from) // DAY_QUARTERS,)
+                key = (*day, *(values[name] for name in scope.groups))
+                _add(_group(found, key).clicks, rest[len(DIMENSIONS) :])
 
 
-def _where(columns: Any, scope: Scope, program: int, piece: _Piece) -> list[Any]:
-    return [
-        columns.grain == piece.grain.number,
-        columns.program == program,
-        columns.bucket >= piece.first,
-        columns.bucket < piece.end,
-        *(columns[name] == value for name, value in scope.only.items()),
-    ]
+def _moved(part: _Part, key: tuple[Any, ...]) -> Iterable[tuple[tuple[Any, ...], int]]:
+    """To what groups a row is added, and with what sign."""
+    if part.daily is None:
+        yield key, 1
+        return
+    for behind, sign in part.daily.moves:
+        day = key[0] + behind
+        if 0 <= day < part.daily.days:
+            yield (day, *key[1:]), sign
 
 
-def _read(
-    connection: sa.Connection,
-    scope: Scope,
-    program: int,
-    piece: _Piece,
-    found: Groups,
-    *,
-    days_from: int | None = None,
-) -> None:
-    for table, measures in ((click_rollups, CLICK_MEASURES), (sale_rollups, SALE_MEASURES)):
-        columns = table.c
-        keys: list[Any] = [columns[name] for name in scope.groups]
-        if days_from is not None:
-            day = (columns.bucket - days_from) // sa.literal_column(str(DAY_QUARTERS))
-            keys.insert(0, day.label("day"))
-        currency = [columns.currency] if "currency" in columns else []
-        statement = (
-            sa.select(*keys, *currency, *(sa.func.sum(columns[name]) for name in measures))
-            .where(*_where(columns, scope, program, piece))
-            .group_by(*keys, *currency)
-        )
-        if not keys and not currency:
-            # Else there would be a row of nothing.
-            statement = statement.group_by(columns.program)
-        width = len(keys)
-        for row in connection.execute(statement):
-            sums = found.setdefault(tuple(row[:width]), Sums())
-            if currency:
-                _add(sums.sales.setdefault(row[width], [0] * len(measures)), row[width + 1 :])
-            else:
-                _add(sums.clicks, row[width:])
+def _seeks(scope: Scope, part: _Part) -> int:
+    """What it takes to look for cells where they are found one by one, in cells."""
+    prefix = part.piece.prefix(scope.only)
+    times = len(part.programs) * part.piece.times
+    if not prefix:
+        # One behind the other.
+        return times if part.piece.is_cut else 0
+    return SEEK_CELLS * times * prod(len(of) for of in prefix.values() if isinstance(of, tuple))
 
 
-def _add_changes(
-    connection: sa.Connection,
-    scope: Scope,
-    first: int,
-    end: int,
-    found: Groups,
-    *,
-    days_from: int | None = None,
-) -> None:
-    """Add what the last batches changed and is in no cell yet."""
-    changed = ClickCells()
-    for cells in connection.scalars(sa.select(click_rollup_changes.c.cells)):
-        changed.merge(cells)
-    for _grain, program, bucket, *rest in changed.rows():
-        if program not in scope.marks or not first <= bucket < end:
-            continue
-        values = dict(zip(DIMENSIONS, rest, strict=False), program=program)
-        if any(values[name] != value for name, value in scope.only.items()):
-            continue
-        day = () if days_from is None else ((bucket - days_from) // DAY_QUARTERS,)
-        key = (*day, *(values[name] for name in scope.groups))
-        _add(found.setdefault(key, Sums()).clicks, rest[len(DIMENSIONS) :])
+def _found_by(columns: Any, scope: Scope, part: _Part) -> list[Any]:
+    """What cells are found by: their key as far as it is known."""
+    piece = part.piece
+    of_key = [columns.grain == piece.grain.number, columns.program.in_(part.programs)]
+    prefix: Mapping[str, Any] = piece.prefix(scope.only)
+    if not prefix and not piece.is_cut:
+        return [*of_key, columns.bucket >= piece.first, columns.bucket < piece.end]
+    # No bounds beside the list: they would be used in its place, and the key no further.
+    of_key.append(columns.bucket.in_(_buckets(piece)))
+    return [*of_key, *(_is(columns[name], value) for name, value in prefix.items())]
 
 
-def _add(into: list[int], more: Sequence[int]) -> None:
+def _buckets(piece: Piece) -> sa.Select[Any]:
+    """When the cells of a piece may begin."""
+    first = sa.select(sa.literal(piece.first, sa.BigInteger).label("bucket"))
+    buckets = first.cte("buckets", recursive=True)
+    following = buckets.c.bucket + sa.literal_column(str(piece.grain.quarters))
+    buckets = buckets.union_all(sa.select(following).where(following < piece.end))
+    chosen = sa.select(buckets.c.bucket)
+    if not piece.is_cut:
+        return chosen
+    slot = buckets.c.bucket % sa.literal_column(str(DAY_QUARTERS))
+    return chosen.where(slot >= piece.slots[0], slot < piece.slots[1])
+
+
+def _is(column: Any, value: Any) -> Any:
+    return column.in_(value) if isinstance(value, tuple) else column == value
+
+
+def _has(value: Any, wanted: Any) -> bool:
+    return value in wanted if isinstance(wanted, tuple) else value == wanted
+
+
+def _group(found: Groups, key: tuple[Any, ...]) -> Sums:
+    sums = found.get(key)
+    if sums is None:
+        if len(found) >= limits.REPORT_GROUPS_MAX:
+            raise TooManyCells(f"over {limits.REPORT_GROUPS_MAX} rows")
+        sums = found[key] = Sums()
+    return sums
+
+
+def _add(into: list[int], more: Sequence[int], sign: int = 1) -> None:
     for at, amount in enumerate(more):
-        into[at] += amount
-
-
-def by_day(connection: sa.Connection, scope: Scope, first: int, end: int) -> Groups:
-    """Sums by program, partner or nothing for each day of a period, all 24 hours long; a key
-    begins with the day's number in it. One reading for all of them.
-    """
-    found: Groups = {}
-    for program, mark in scope.marks.items():
-        for piece in _quarters(scope.needed, mark, first, end):
-            if piece.first < piece.end:
-                _read(connection, scope, program, piece, found, days_from=first)
-    _add_changes(connection, scope, first, end, found, days_from=first)
-    return {key: sums for key, sums in found.items() if not sums.is_empty()}
+        into[at] += sign * amount

@@ -40,6 +40,7 @@ class Grain(NamedTuple):
 
 _OF_DAYS: Final = (
     frozenset[str](),
+    frozenset(("sub1",)),
     frozenset(("country", "device")),
     frozenset(("partner", "link")),
     frozenset(("partner", "sub1")),
