@@ -72,7 +72,7 @@ class Site:
                 self._forward(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
             def _forward(self, body: bytes) -> None:
-                connection = http.client.HTTPConnection("127.0.0.1", tracking_port, timeout=10)
+                connection = http.client.HTTPConnection("127.0.0.1", tracking_port, timeout=60)
                 headers = dict(self.headers.items())
                 connection.request(self.command, self.path.removeprefix("/hw"), body, headers)
                 answer = connection.getresponse()
@@ -143,16 +143,7 @@ class Brand:
     def decision(self, order_id: str, event: str = "sale") -> dict[str, Any]:
         """The decision of an order, once there is one."""
         path = f"/v1/conversions?program={self.code}&event={event}&order_id={order_id}"
-        found: dict[str, Any] = {}
-
-        def decided() -> bool:
-            answer = self.system.edge("GET", path, key=self.key)
-            if answer.status == 200:
-                found.update(answer.json)
-            return answer.status == 200 and answer.json["status"] != "pending"
-
-        wait_for(decided, 20, f"the order {order_id} is decided")
-        return found
+        return self.system.decided(path, self.key)
 
     def count(self, table: str) -> int:
         """Rows of the program in a table of the ledger."""
@@ -177,7 +168,7 @@ class Brand:
             return [row[0] for row in rows]
 
     def wait_count(self, table: str, number: int) -> None:
-        wait_for(lambda: self.count(table) >= number, 20, f"{number} rows of {table}")
+        wait_for(lambda: self.count(table) >= number, 60, f"{number} rows of {table}")
         assert self.count(table) == number
 
 
@@ -200,6 +191,7 @@ def make_brand(system: System, site: Site, code: str, **settings: Any) -> Brand:
     partner = console.post("/v1/partners", {"name": code, "email": "p@partners.example"})
     enrolled = console.put(f"/v1/programs/{program['id']}/partners/{partner['id']}", {})
     key = console.post("/v1/keys", {"scopes": ["events"], "brand_id": brand["id"]})["key"]
+    system.wait_configured()
     return Brand(system, site, code, key, enrolled["default_link"]["code"], partner["id"])
 
 
@@ -223,7 +215,7 @@ def answers(page: Any, number: int = 1) -> list[dict[str, Any]]:
             page.wait_for_timeout(20)
         return len(told) >= number
 
-    wait_for(all_told, 10, f"{number} answers")
+    wait_for(all_told, 60, f"{number} answers")
     return told
 
 
@@ -248,7 +240,7 @@ class Silent:
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(60)
         for each in (self._socket, *self._held):
             each.close()
 

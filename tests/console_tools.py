@@ -134,7 +134,7 @@ def console_in(
     *,
     with_redis: bool = True,
     read_wait_ms: int = 100,
-    publish_wait_ms: int = 5000,
+    publish_wait_ms: int = 60_000,
 ) -> Iterator[RunningConsole]:
     """A whole console on a free port."""
     config = Config(data=folder, console_port=0, partitions=PARTITIONS)
@@ -165,16 +165,16 @@ def _listening(config: Config, ledger: Ledger, waits: dict[str, int]) -> Iterato
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert listening.wait(10)
+        assert listening.wait(60)
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(15)
+        thread.join(60)
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 
 
-def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():

@@ -271,7 +271,7 @@ class Running:
         headers: dict[str, str] | None = None,
         key: str | None = None,
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = {"User-Agent": BROWSER, **(headers or {})}
         if key:
             sent["Authorization"] = f"Bearer {key}"
@@ -319,7 +319,7 @@ class Running:
             done.set()
 
         self.loop.call_soon_threadsafe(body)
-        assert done.wait(5)
+        assert done.wait(60)
 
     def take(self) -> list[Any]:
         return self.writer.taken()
@@ -386,12 +386,12 @@ def serving(
 
     thread = threading.Thread(target=body, daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield state["running"]
     finally:
         state["stop"]()
-        thread.join(15)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -403,7 +403,7 @@ def head_of(answer: bytes) -> tuple[int, dict[str, str]]:
     return int(first.split(" ")[1]), {name.lower(): value for name, _, value in pairs}
 
 
-def wait_until(condition: Any, seconds: float = 5.0) -> None:
+def wait_until(condition: Any, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"

@@ -84,7 +84,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*redis_server.embedded_arguments(self.config), *self.extra], stdout=out
             )
-        for _ in range(500):
+        for _ in range(6000):
             if redis_server.answers(self.url):
                 return
             time.sleep(0.01)
@@ -173,7 +173,7 @@ async def writing(
         await writer.close(drain_s)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; fail when it does not come true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -301,7 +301,7 @@ def stored(server: Server, partitions: int = 2) -> list[bytes]:
 
 async def delivered(server: Server, load: Load) -> None:
     """Everything answered comes to be in the streams, each frame with the bytes it always had."""
-    await until(lambda: load.writer.redis_ok and load.writer.pending_frames == 0, 20)
+    await until(lambda: load.writer.redis_ok and load.writer.pending_frames == 0, 60)
     frames = stored(server, load.partitions)
     assert load.answered <= records_in(frames)
     same_bytes(frames)

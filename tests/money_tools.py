@@ -83,7 +83,7 @@ class Matcher:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         for partition in self._partitions.values():
             partition.close()
 

@@ -203,7 +203,7 @@ class Scene:
             egress = Egress(LOOPBACK)
             courier = Courier(self.ledger, egress, KEY)
             try:
-                for _ in range(500):
+                for _ in range(6000):
                     await courier.turn()
                     left = self._waiting()
                     if all(left.get(event, -1) != made for event, made in waiting.items()):

@@ -66,9 +66,13 @@ class Shop:
     def convert(self, order_id: str, event: str = "sale", **body: Any) -> dict[str, Any]:
         """A conversion's decision."""
         answer = self.post("conversions", event=event, order_id=order_id, **body)
-        assert answer.status in (200, 201), answer.body
-        decision: dict[str, Any] = answer.json
-        return decision
+        assert answer.status in (200, 201, 202), answer.body
+        return self.system.decision(answer, self.key)
+
+    def by_order(self, order_id: str) -> dict[str, Any]:
+        """The decision of a sale, once there is one."""
+        query = urlencode({"program": self.code, "event": "sale", "order_id": order_id})
+        return self.system.decided(f"/v1/conversions?{query}", self.key)
 
     def credited(self, decision: dict[str, Any]) -> list[int]:
         """Who earned: the places of partners."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import signal
 import socket
@@ -31,9 +32,13 @@ from headwater.ops.client import ConsoleClient
 from headwater.ops.demo_report import check
 from headwater.ops.demo_traffic import Scene, Tally, Traffic
 
-READY_S = 60.0
 COMMITTED_S = 120.0
-CONFIGURED_S = 30.0
+# Bounds of waiting cost nothing when all is well: a machine that is busy is no fault of what
+# runs on it.
+CONFIGURED_S = 60.0
+DECIDED_S = 60.0
+# How unlikely it has to be that an edge was asked nothing.
+MISSED = 1e-6
 
 
 def free_port() -> int:
@@ -63,8 +68,25 @@ class Answer:
         return json.loads(self.body)
 
 
+class SystemConsole(ConsoleClient):
+    """Notes each change, so that traffic to the edges waits until they have it."""
+
+    is_changed = False
+
+    def _raw(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        content = super()._raw(method, path, body)
+        if method != "GET":
+            self.is_changed = True
+        return content
+
+
 class System:
-    """`headwater up` on a folder of its own; may be killed and started again on it."""
+    """`headwater up` on a folder of its own; may be killed and started again on it.
+
+    The console answers a change when it is told, and the edges have it some milliseconds, or on a
+    busy machine seconds, later: `edge` waits for that. Traffic that goes another way (a browser, a
+    command) calls `wait_configured` first.
+    """
 
     def __init__(self, folder: Path, *, edges: int = 2, environment: dict[str, str] | None = None):
         self.settings = Config(
@@ -72,6 +94,7 @@ class System:
         )
         self.log_path = folder / "system.log"
         self._environment = {**os.environ, **(environment or {})}
+        self._console: SystemConsole | None = None
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, *options: str) -> System:
@@ -117,13 +140,13 @@ class System:
             if self.process.stdout:
                 self.process.stdout.close()
             self.process = None
-            wait_for(lambda: not any(map(alive, pids)), 10, "children end with the supervisor")
+            wait_for(lambda: not any(map(alive, pids)), 60, "children end with the supervisor")
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        code = self.process.wait(100)
         if self.process.stdout:
             self.process.stdout.close()
         self.process = None
@@ -147,12 +170,54 @@ class System:
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
+        if self._console is not None and self._console.is_changed:
+            self.wait_configured()
+        return self._ask(method, path, body, key, headers)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
         sent = {**VISITOR, **(headers or {})}
         return request(self.settings.port, method, path, body, key, sent)
 
+    def convert(self, body: dict[str, Any], key: str, status: int = 201) -> dict[str, Any]:
+        """A server's report of a conversion that is answered with `status`; the decision."""
+        answer = self.edge("POST", "/v1/conversions", body, key)
+        assert answer.status in (status, 202), answer.body
+        return self.decision(answer, key)
+
+    def decision(self, answer: Answer, key: str) -> dict[str, Any]:
+        """The decision a report was answered with, or where it was said to come to: an edge waits
+        for it for a while only, and answers 202 then.
+        """
+        told: dict[str, Any] = answer.json
+        if answer.status == 202:
+            told = self.decided(f"/v1/conversions/{told['conversion_id']}", key)
+        return told
+
+    def decided(self, path: str, key: str) -> dict[str, Any]:
+        """The decision at a path of an edge, once there is one."""
+        found: dict[str, Any] = {}
+
+        def is_decided() -> bool:
+            answer = self.edge("GET", path, key=key)
+            if answer.status == 200:
+                found.update(answer.json)
+            return answer.status == 200 and found["status"] != "pending"
+
+        wait_for(is_decided, DECIDED_S, f"{path} is decided")
+        return found
+
     @property
-    def console(self) -> ConsoleClient:
-        return ConsoleClient.of(self.settings)
+    def console(self) -> SystemConsole:
+        if self._console is None:
+            self._console = SystemConsole.of(self.settings)
+        return self._console
 
     def program(self, code: str = "demo", partners: int = 4) -> Scene:
         """A brand with a program, two event types and partners with a link each."""
@@ -189,17 +254,23 @@ class System:
         """Until every edge has the newest configuration.
 
         Edges share the port, and a new connection is any one's: so many answers in a row that
-        one of them was each edge's (all but e^-32).
+        one of them was each edge's, all but surely.
         """
+        if self._console is not None:
+            self._console.is_changed = False
         ledger = open_ledger(self.settings.effective_ledger_url)
         try:
             newest = outbox.newest_told(ledger)
         finally:
             ledger.close()
+        others = 1 - 1 / self.settings.edges
+        asked = math.ceil(math.log(MISSED, others)) if others else 1
 
         def is_known() -> bool:
-            answers = (self.edge("GET", "/readyz") for _ in range(32 * self.settings.edges))
-            return all(each.json["configuration_revision"] >= newest for each in answers)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                answers = (self._ask("GET", "/readyz") for _ in range(asked))
+                return all(each.json["configuration_revision"] >= newest for each in answers)
+            return False
 
         wait_for(is_known, CONFIGURED_S, "every edge has the newest configuration")
 
@@ -223,7 +294,7 @@ class System:
                 ).fetchone()
                 return int(row[0])
 
-            wait_for(lambda: waiting() == 0, 20, "every change is on the log and committed")
+            wait_for(lambda: waiting() == 0, 60, "every change is on the log and committed")
             return {code for (code,) in connection.execute("SELECT code FROM links")}
 
     def faults(self, tally: Tally) -> list[str]:
@@ -291,7 +362,7 @@ class ValkeyServer:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(lambda: redis_server.answers(self.url), 15, "valkey answers")
+        wait_for(lambda: redis_server.answers(self.url), 60, "valkey answers")
 
     def kill(self) -> None:
         if self.process is not None:
@@ -308,7 +379,7 @@ def request(
     key: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     sent = dict(headers or {})
     if key:
         sent["Authorization"] = f"Bearer {key}"

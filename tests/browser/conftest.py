@@ -49,7 +49,7 @@ def brand(system: System, site: Site) -> Brand:
 def context(browser: Any) -> Iterator[Any]:
     """A visitor: a browser without a past."""
     found = browser.new_context(user_agent=agent_of(browser))
-    found.set_default_timeout(10_000)
+    found.set_default_timeout(60_000)
     found.add_init_script(WATCH)
     yield found
     found.close()

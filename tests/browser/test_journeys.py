@@ -282,8 +282,8 @@ def test_i1_tag_pixel_and_server_report_one_conversion(brand: Brand, page: Any) 
         page.goto(brand.clicked())
     told = confirm(page, brand)
     body = {"program": brand.code, "event": "sale", "customer_id": "c", **ORDER}
-    again = brand.system.edge("POST", "/v1/conversions", body, brand.key)
-    assert (again.status, again.json["conversion_id"]) == (200, told["conversion_id"])
+    again = brand.system.convert(body, brand.key, 200)
+    assert again["conversion_id"] == told["conversion_id"]
     query = f"program={brand.code}&event=sale&order_id=B-1&amount=49.90&customer_id=c"
     assert brand.system.edge("GET", f"/px.gif?{query}").status == 200
     attributed(brand)

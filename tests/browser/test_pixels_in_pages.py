@@ -103,7 +103,7 @@ def test_k13_an_image_and_a_frame_are_fired_and_the_frame_is_locked_in(
     clicked(brand, page)
     page.goto(brand.page("/thanks", convert(**ORDER)) + "?order=secret")
     answers(page)
-    wait_for(lambda: any("/said" in path for path in partner_site.paths), 20, "the frame spoke")
+    wait_for(lambda: any("/said" in path for path in partner_site.paths), 60, "the frame spoke")
     assert {"/image?o=P-1", "/frame?o=P-1"} <= set(partner_site.paths)
     (said,) = [path for path in partner_site.paths if "/said" in path]
     assert said == "/said?origin=null&cookie=refused"
@@ -133,7 +133,7 @@ def test_a_partner_that_does_not_answer_holds_nothing_up(
     clicked(brand, page)
     page.goto(brand.page("/thanks", convert(**ORDER)), wait_until="load")
     assert answers(page)[0]["ok"]
-    wait_for(lambda: len(partner_site.paths) == 2, 20, "both were asked for")
+    wait_for(lambda: len(partner_site.paths) == 2, 60, "both were asked for")
     assert page.evaluate("order") == ["load"]
 
 

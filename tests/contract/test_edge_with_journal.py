@@ -76,12 +76,12 @@ class Process:
 
     def start(self) -> Process:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def stop(self) -> None:
         self._cancel()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def _body(self) -> None:
@@ -99,7 +99,7 @@ class Process:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         try:
@@ -136,7 +136,7 @@ class Decider:
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
-        self._thread.join(5)
+        self._thread.join(60)
 
     def _body(self) -> None:
         last: dict[str, str] = {}
@@ -331,7 +331,7 @@ def test_a_drain_finishes_what_is_in_progress(tmp_path: Path) -> None:
         idle = socket.create_connection(("127.0.0.1", process.port))
         process.stop()
         for sender in senders:
-            sender.join(10)
+            sender.join(60)
         assert answers == [202] * 8
         assert idle.recv(1) == b""
         idle.close()

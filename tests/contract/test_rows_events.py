@@ -31,30 +31,14 @@ def fire_pixel(shop: Shop, **fields: str) -> None:
     assert shop.system.edge("GET", f"/px.gif?{query}").status == 200
 
 
-def by_order(shop: Shop, order_id: str) -> dict[str, Any]:
-    """The decision of an order, once there is one."""
-    found: dict[str, Any] = {}
-
-    def decided() -> bool:
-        query = urlencode({"program": shop.code, "event": "sale", "order_id": order_id})
-        answer = shop.system.edge("GET", f"/v1/conversions?{query}", key=shop.key)
-        if answer.status == 200:
-            found.update(answer.json)
-        return answer.status == 200 and answer.json["status"] != "pending"
-
-    wait_for(decided, 20, f"the order {order_id} is decided")
-    return found
-
-
 def test_i0_there_is_no_edition_and_each_method_has_a_switch(system: System) -> None:
     """The pixel answers its image all the same, and records nothing."""
     shop = Shop(system, f"shop-{next(_numbers)}", methods=["pixel"])
-    order = {"event": "sale", "order_id": "A", "customer_id": "c"}
-    refused = shop.post("conversions", **order)
+    refused = shop.post("conversions", event="sale", order_id="A", customer_id="c")
     assert (refused.status, refused.json["code"]) == (403, "method_disabled")
     shop.system.console.patch(f"/v1/programs/{shop.program}", {"methods": ["s2s"]})
     fire_pixel(shop, order_id="B", customer_id="c")
-    assert shop.post("conversions", **order).status == 201
+    shop.convert("A", customer_id="c")
     page = shop.system.console.get(f"/v1/conversions?program_id={shop.program}")
     assert [item["order_id"] for item in page["items"]] == ["A"]
 
@@ -69,14 +53,14 @@ def test_i1_an_order_by_any_ways_is_one_and_the_same_conversion(
             fire_pixel(shop, order_id="A-1", amount="5.00", click_id=click_id)
         else:
             shop.convert("A-1", amount="5.00", click_id=click_id)
-    found = by_order(shop, "A-1")
+    found = shop.by_order("A-1")
     assert shop.credited(found) == [0]
     path = f"/v1/conversions/{found['conversion_id']}"
 
     def told() -> set[str]:
         return {report["source"] for report in shop.system.console.get(path)["reports"]}
 
-    wait_for(lambda: told() == set(ways), 20, "every report is told")
+    wait_for(lambda: told() == set(ways), 60, "every report is told")
     read = shop.system.console.get(path)
     assert (read["amount"], read["currency"], read["order_id"]) == ("5.00", "EUR", "A-1")
     # The id is the order's alone: it is the same whichever way came first.
@@ -94,7 +78,7 @@ def test_i2_the_pixel_is_43_bytes_and_its_faults_are_kept_by_reason(shop: Shop) 
     def counted() -> bool:
         return metric in shop.system.console.text("/metrics")
 
-    wait_for(counted, 20, "the rejection is counted")
+    wait_for(counted, 60, "the rejection is counted")
 
 
 def test_i9_server_calls_neither_set_nor_read_a_cookie(shop: Shop) -> None:
@@ -102,21 +86,21 @@ def test_i9_server_calls_neither_set_nor_read_a_cookie(shop: Shop) -> None:
     cookie = {"Cookie": landed.headers["Set-Cookie"].partition(";")[0]}
     click = {"program": shop.code, "partner": shop.partners[0]}
     sale = {"program": shop.code, "event": "sale", "order_id": "A-1", "customer_id": "c"}
-    calls: list[tuple[str, Any, int]] = [
-        ("clicks", click, 201),
-        ("identify", {"program": shop.code, "customer_id": "c"}, 202),
-        ("conversions", sale, 201),
-        ("events", [{"type": "click", **click}], 207),
+    calls: list[tuple[str, Any, set[int]]] = [
+        ("clicks", click, {201}),
+        ("identify", {"program": shop.code, "customer_id": "c"}, {202}),
+        ("conversions", sale, {201, 202}),
+        ("events", [{"type": "click", **click}], {207}),
     ]
-    for name, body, status in calls:
+    for name, body, statuses in calls:
         answer = shop.system.edge("POST", f"/v1/{name}", body, shop.key, cookie)
-        assert answer.status == status
+        assert answer.status in statuses
         assert "Set-Cookie" not in answer.headers
     postback = urlencode({**sale, "order_id": "A-2", "token": shop.key})
     answer = shop.system.edge("GET", f"/postback?{postback}", headers=cookie)
     assert (answer.status, answer.headers["Set-Cookie"]) == (200, None)
     # The cookie's visitor clicked; the order of the same connection is nobody's.
-    assert shop.credited(by_order(shop, "A-1")) == []
+    assert shop.credited(shop.by_order("A-1")) == []
 
 
 def test_i10_a_stored_click_id_is_all_a_server_needs(shop: Shop) -> None:
@@ -124,7 +108,7 @@ def test_i10_a_stored_click_id_is_all_a_server_needs(shop: Shop) -> None:
     postback = {"program": shop.code, "token": shop.key, "event": "sale", "click_id": click_id}
     query = urlencode({**postback, "order_id": "A-2", "amount": "1.00"})
     assert shop.system.edge("GET", f"/postback?{query}").body == b"OK"
-    for decision in (shop.convert("A-1", click_id=click_id), by_order(shop, "A-2")):
+    for decision in (shop.convert("A-1", click_id=click_id), shop.by_order("A-2")):
         assert shop.credited(decision) == [0]
         assert decision["credits"][0]["click_id"] == click_id
 
@@ -172,8 +156,8 @@ def test_i12_one_attribution_key_is_enough_and_none_is_too_few(
     shop.told_click(**{name: value})
     order = {"EventTypeCode": "sale", "EventDate": ago(0), "OrderId": "A-1"}
     answer = shop.post("conversions", **order, **{name: value})
-    assert answer.status == 201, answer.body
-    assert shop.credited(answer.json) == [0]
+    assert answer.status in (201, 202), answer.body
+    assert shop.credited(shop.system.decision(answer, shop.key)) == [0]
     refused = shop.post("conversions", **{**order, "OrderId": "A-2"})
     assert (refused.status, refused.json["code"]) == (422, "no_identifier")
 
@@ -244,7 +228,7 @@ def test_i6_it_is_told_how_orders_were_reported_and_by_what_they_matched(shop: S
     pixel = {"program": shop.code, "event": "sale", "order_id": "A-1", "amount": "1.00"}
     path = f"/px.gif?{urlencode(pixel)}"
     assert shop.system.edge("GET", path, headers={**safari, **visitor}).status == 200
-    assert shop.credited(by_order(shop, "A-1")) == [0]
+    assert shop.credited(shop.by_order("A-1")) == [0]
     shop.convert("A-1", amount="1.00", customer_id="c")
     shop.convert("A-2", amount="1.00", customer_id="stranger")
     console, query = shop.system.console, f"program_id={shop.program}"

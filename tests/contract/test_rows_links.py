@@ -101,7 +101,7 @@ def test_p12_p14_clicks_are_counted_by_link_partner_and_day(shop: Shop) -> None:
         rows = {row["partner_id"]: row["gross"] for row in found["rows"]}
         return rows == {shop.partners[0]: 2, shop.partners[1]: 1}
 
-    wait_for(counted, 20, "the clicks are counted")
+    wait_for(counted, 60, "the clicks are counted")
     path = f"/v1/clicks?program_id={shop.program}&partner_id={shop.partners[0]}"
     listed = console.get(path)["items"]
     assert {item["link_id"] for item in listed} == {shop.links[0]["id"]}

@@ -83,7 +83,7 @@ def test_killed_at_work_again_and_again_it_loses_nothing(
             "all were delivered",
         )
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert {row["code"] for row in attempts(ledger)} == {"delivered"}
     assert set(receiver.seen) == {ids.event_text("evt", event) for event in events}
     assert len(attempts(ledger)) == len(events)

@@ -65,7 +65,7 @@ def recovered(valkey: tools.Server, folder: Path, told: set[bytes]) -> None:
 
     async def job() -> None:
         async with tools.writing(valkey.url, folder / "spool", 999):
-            await tools.until(lambda: told <= tools.records_in(tools.stored(valkey)), 20)
+            await tools.until(lambda: told <= tools.records_in(tools.stored(valkey)), 60)
         tools.same_bytes(tools.stored(valkey))
 
     tools.run(job())
@@ -77,7 +77,7 @@ def recovered(valkey: tools.Server, folder: Path, told: set[bytes]) -> None:
 def test_killed_at_a_step(valkey: tools.Server, short_folder: Path, fault: str) -> None:
     out = short_folder / "answered"
     process = started(valkey.url, short_folder / "spool", 5, out, fault)
-    assert process.wait(20) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     recovered(valkey, short_folder, answered(out))
 
 

@@ -55,7 +55,7 @@ def test_only_redis_down_conversions_are_taken_and_decided_later(tmp_path: Path)
         server.start()
         wait_for(
             lambda: system.edge("GET", location, key=scene.key).status == 200,
-            20,
+            60,
             "the decision is there when Redis is back",
         )
 
@@ -71,7 +71,7 @@ def test_only_the_ledger_down_conversions_are_taken(tmp_path: Path) -> None:
             assert answer.status == 202
         location = answer.headers["Location"]
         wait_for(
-            lambda: system.edge("GET", location, key=scene.key).status == 200, 30, "it is decided"
+            lambda: system.edge("GET", location, key=scene.key).status == 200, 60, "it is decided"
         )
 
 
@@ -94,7 +94,7 @@ def test_an_edge_starts_and_redirects_with_everything_else_down(tmp_path: Path) 
     with valkey(tmp_path) as server, system_on(server, tmp_path) as system:
         scene = system.program()
         config_file = system.settings.data / "edge"
-        wait_for(lambda: any(config_file.glob("*")), 10, "the edge has kept its links")
+        wait_for(lambda: any(config_file.glob("*")), 60, "the edge has kept its links")
         time.sleep(1.5)
         server.kill()
         for pid in [*system.pids("headwater matcher"), *system.pids("headwater console")]:
@@ -103,7 +103,7 @@ def test_an_edge_starts_and_redirects_with_everything_else_down(tmp_path: Path) 
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         wait_for(
-            lambda: len(set(system.pids("headwater edge")) - set(before)) == 2, 20, "new edges"
+            lambda: len(set(system.pids("headwater edge")) - set(before)) == 2, 60, "new edges"
         )
 
         def redirects() -> bool:
@@ -111,7 +111,7 @@ def test_an_edge_starts_and_redirects_with_everything_else_down(tmp_path: Path) 
                 return system.edge("GET", f"/c/{scene.codes[0]}").status == 302
             return False
 
-        wait_for(redirects, 20, "a redirect by an edge that never saw Redis")
+        wait_for(redirects, 60, "a redirect by an edge that never saw Redis")
 
 
 def test_flushall_is_noticed_said_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_stopped_matcher_is_fenced_and_its_files_are_not_used(tmp_path: Path) 
                 time.sleep(1.0)
             finally:
                 second.terminate()
-                second.wait(30)
+                second.wait(60)
         system.wait_committed(traffic.tally.answered)
         assert system.faults(traffic.tally) == []
         assert verify(system) == 0
@@ -281,7 +281,7 @@ def test_a_poison_frame_is_set_aside_and_the_replay_honors_it(tmp_path: Path) ->
             with contextlib.closing(redis.Redis.from_url(server.url)) as client:
                 client.xadd("hw:in:1", {"f": frame})
                 client.xadd("hw:in:1", {"f": b"not a frame at all"})
-            wait_for(lambda: len(system.events("engine panicked")) >= 2, 30, "it panicked twice")
+            wait_for(lambda: len(system.events("engine panicked")) >= 2, 60, "it panicked twice")
             with load(scene, clicks=500, rate=0, seed=6) as traffic:
                 wait_for(lambda: traffic.tally.answered >= 500, 60, "load")
             system.wait_committed(traffic.tally.answered)
@@ -333,7 +333,7 @@ def test_configuration_cannot_split(tmp_path: Path) -> None:
         maker.start()
         for _ in range(3):
             time.sleep(1.0)
-            wait_for(lambda: system.pids("headwater console"), 20, "console runs")
+            wait_for(lambda: system.pids("headwater console"), 60, "console runs")
             os.kill(system.pids("headwater console")[0], signal.SIGKILL)
         time.sleep(3.0)
         stop.set()

@@ -63,9 +63,9 @@ def test_a_console_killed_while_it_publishes_splits_nothing(tmp_path: Path, site
                 codes.append(system.console.post("/v1/links", made)["code"])
             for code in (scene.codes[0], *codes[-3:]):
                 served = functools.partial(redirects, system, code)
-                wait_for(served, 1.0, "every edge serves what was answered within a second")
+                wait_for(served, 60, "the edges serve what was answered")
             if not system.pids("headwater console"):
-                wait_for(lambda: console_answers(system), 20, "the console is back")
+                wait_for(lambda: console_answers(system), 60, "the console is back")
         assert system.events("role died")
         assert len(codes) > 5
         links = system.links_when_committed()
@@ -104,7 +104,7 @@ def test_an_edge_hears_of_its_last_frames_though_nobody_told_it(tmp_path: Path) 
         assert list(spool.glob("*/*.spool"))
         for edge in edges:
             os.kill(edge, signal.SIGCONT)
-        wait_for(lambda: not list(spool.glob("*/*.spool")), 20, "the spool files are deleted")
+        wait_for(lambda: not list(spool.glob("*/*.spool")), 60, "the spool files are deleted")
 
 
 def is_full(store: redis.Redis) -> bool:
@@ -127,12 +127,12 @@ def test_a_full_redis_is_emptied_by_the_matcher(tmp_path: Path) -> None:
             used = int(store.info("memory")["used_memory"])  # type: ignore[index]
             store.config_set("maxmemory", used + 200_000)
             with load(scene, clicks=MANY, rate=600, seed=SEED) as traffic:
-                wait_for(lambda: is_full(store), 20, "Redis is full")
+                wait_for(lambda: is_full(store), 60, "Redis is full")
                 os.kill(matcher, signal.SIGCONT)
                 time.sleep(3.0)
             system.wait_committed(traffic.tally.answered, 60)
             assert system.faults(traffic.tally) == []
-            wait_for(lambda: store.get("hw:matcher") is not None, 10, "there is room again")
+            wait_for(lambda: store.get("hw:matcher") is not None, 60, "there is room again")
 
 
 def test_a_poison_frame_is_told_to_be_settled(tmp_path: Path) -> None:
@@ -150,13 +150,13 @@ def test_a_poison_frame_is_told_to_be_settled(tmp_path: Path) -> None:
         with System(tmp_path, environment=environment) as system:
             store.xadd("hw:in:1", {"f": frame})
             name = f"{producer:016x}"
-            wait_for(lambda: store.hget("hw:committed:1", name), 30, "its producer is told")
+            wait_for(lambda: store.hget("hw:committed:1", name), 60, "its producer is told")
             assert len(system.events("engine panicked")) == 2
             # The log is lost and the frame comes again, under another id.
             store.flushall()
-            wait_for(lambda: store.get("hw:generation"), 20, "a new generation")
+            wait_for(lambda: store.get("hw:generation"), 60, "a new generation")
             store.xadd("hw:in:1", {"f": frame})
-            wait_for(lambda: store.hget("hw:committed:1", name), 30, "it is told again")
+            wait_for(lambda: store.hget("hw:committed:1", name), 60, "it is told again")
             assert len(system.events("engine panicked")) == 2
             assert run_verify(system.settings) == 0
 
@@ -171,7 +171,7 @@ def test_a_frame_of_a_newer_version_stops_the_matcher_and_loses_nothing(tmp_path
         with load(scene, clicks=MANY, rate=300, seed=SEED) as traffic:
             time.sleep(0.5)
             newer = store.xadd("hw:in:0", {"f": b"HWF\x09" + bytes(60)})
-            wait_for(lambda: system.events("matcher stopped"), 20, "it stops and says so")
+            wait_for(lambda: system.events("matcher stopped"), 60, "it stops and says so")
             assert "version" in str(system.events("matcher stopped")[0])
             store.xdel("hw:in:0", newer)
             time.sleep(1.0)
@@ -187,13 +187,11 @@ def test_a_decision_that_redis_forgot_is_answered_from_the_ledger(tmp_path: Path
     ):
         scene = system.program()
         sale = {**SALE, "order_id": "A", "customer_id": "c"}
-        answer = system.edge("POST", "/v1/conversions", sale, scene.key)
-        assert answer.status in (200, 201)
-        path = f"/v1/conversions/{answer.json['conversion_id']}"
+        path = f"/v1/conversions/{system.convert(sale, scene.key)['conversion_id']}"
         store.delete(*store.keys("hw:decision:*"))
         assert system.edge("GET", path, key=scene.key).status == 200
         store.flushall()
-        wait_for(lambda: system.edge("GET", path, key=scene.key).status == 200, 20, "after a loss")
+        wait_for(lambda: system.edge("GET", path, key=scene.key).status == 200, 60, "after a loss")
 
 
 def test_a_first_start_killed_at_any_moment_can_be_started_again(tmp_path: Path) -> None:

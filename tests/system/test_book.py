@@ -34,7 +34,7 @@ def decided(ledger: Ledger, action: str, subject: bytes, **params: str) -> Decis
         found.update(decision_entries(ledger, [requested.event_id]))
         return bool(found)
 
-    wait_for(is_there, 20, "the decision is carried out")
+    wait_for(is_there, 60, "the decision is carried out")
     return found[requested.event_id]
 
 
@@ -66,9 +66,9 @@ def test_a_sale_is_owed_approved_and_settled(tmp_path: Path, is_accepted: bool) 
                 "amount": "80.00",
                 "currency": "EUR",
             }
-            answer = system.edge("POST", "/v1/conversions", sale, scene.key)
-            assert answer.json["fraud"]["verdict"] == ("accept" if is_accepted else "review")
-            (action,) = answer.json["actions"]
+            told = system.convert(sale, scene.key)
+            assert told["fraud"]["verdict"] == ("accept" if is_accepted else "review")
+            (action,) = told["actions"]
             assert (action["state"], action["payout"], action["currency"]) == (
                 "pending",
                 "4.00",
@@ -88,14 +88,14 @@ def test_a_sale_is_owed_approved_and_settled(tmp_path: Path, is_accepted: bool) 
             for locked in (1, 0):
                 said = CliRunner().invoke(app, command)
                 assert (said.exit_code, said.output) == (0, f"locked {locked}\n")
-            asked = f"/v1/conversions/{answer.json['conversion_id']}"
+            asked = f"/v1/conversions/{told['conversion_id']}"
             assert decided(ledger, "action.reverse", action_id).code == "action_locked"
 
             def is_shown() -> bool:
                 shown = system.edge("GET", asked, key=scene.key).json["actions"]
                 return [each["state"] for each in shown] == ["locked"]
 
-            wait_for(is_shown, 20, "edges tell what became of the action")
+            wait_for(is_shown, 60, "edges tell what became of the action")
             assert run_verify(system.settings) == 0
             with ledger.write() as connection:
                 connection.execute(sa.update(book_entries).values(amount_minor=0))

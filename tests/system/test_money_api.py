@@ -26,8 +26,7 @@ def test_from_terms_to_payment_through_the_api(tmp_path: Path) -> None:
             "click_id": landed.rpartition("click_id=")[2],
             "amount": "80.00",
         }
-        answer = system.edge("POST", "/v1/conversions", sale, scene.key)
-        (told,) = answer.json["actions"]
+        (told,) = system.convert(sale, scene.key)["actions"]
         action = f"/v1/actions/{told['action_id']}"
         assert (told["state"], told["payout"]) == ("pending", "4.00")
         assert console.post(f"{action}/approve", {})["state"] == "approved"

@@ -12,7 +12,7 @@ import pytest
 from courier_tools import Receiver
 from headwater import clock
 from headwater.ops.demo_traffic import Scene
-from system_tools import System, wait_for
+from system_tools import Answer, System, wait_for
 
 REACHES = {"HEADWATER_EGRESS_ALLOW": "127.0.0.0/8", "HEADWATER_EGRESS_HTTP": "true"}
 TEST_CARD = {"card_number": "0" * 16, "cvv": "100", "expiry": "12/2099"}
@@ -65,6 +65,11 @@ def clicked_before(system: System, scene: Scene, **fields: str) -> str:
     return made
 
 
+def by_tag(system: System, event: dict[str, Any]) -> Answer:
+    page = {"Content-Type": "text/plain", "Origin": "https://shop.example"}
+    return system.edge("POST", "/v1/collect", json.dumps(event).encode(), headers=page)
+
+
 def of_conversion(system: System, conversion: str, what: str = "pixels") -> Any:
     return system.console.get(f"/v1/conversions/{conversion}/{what}")
 
@@ -85,14 +90,13 @@ def test_k19_a_partners_test_goes_from_its_link_to_its_server(
         "currency": "EUR",
         "payment": TEST_CARD,
     }
-    answer = system.edge("POST", "/v1/conversions", sale, scene.key)
-    assert answer.status == 201, answer.body
-    assert [action["state"] for action in answer.json["actions"]] == ["pending"]
-    wait_for(lambda: receiver.targets, 30, "the partner's server was told")
-    conversion = answer.json["conversion_id"]
+    told = system.convert(sale, scene.key)
+    assert [action["state"] for action in told["actions"]] == ["pending"]
+    wait_for(lambda: receiver.targets, 60, "the partner's server was told")
+    conversion = told["conversion_id"]
     wait_for(
         lambda: of_conversion(system, conversion)["firings"][0]["state"] == "delivered",
-        30,
+        60,
         "the delivery is on record",
     )
     (target,) = receiver.targets
@@ -114,7 +118,7 @@ def test_k19_a_partners_test_goes_from_its_link_to_its_server(
     (walk,) = of_conversion(system, conversion, "pixels/explain")["walks"]
     assert walk["conclusion"] == "The partner's server answered 2xx. The status was 200."
     # The same order again is not told again.
-    assert system.edge("POST", "/v1/conversions", sale, scene.key).status == 200
+    system.convert(sale, scene.key, 200)
     assert of_conversion(system, conversion)["fired"] == 1
     system.console.delete(made["path"])
 
@@ -136,11 +140,11 @@ def test_k11_k12_one_lead_is_told_at_once_and_another_waits(
             "click_id": clicked_before(system, scene),
             "order_id": f"L-{number}",
         }
-        made: str = system.edge("POST", "/v1/conversions", body, scene.key).json["conversion_id"]
+        made: str = system.convert(body, scene.key)["conversion_id"]
         return made
 
     first = lead(1)
-    wait_for(lambda: receiver.targets, 30, "the lead was told of")
+    wait_for(lambda: receiver.targets, 60, "the lead was told of")
     assert of_conversion(system, first)["fired"] == 1
     system.console.delete(at_once["path"])
     waits = pixel(system, commission="cpl", template=f"{receiver.url}lead?{MACROS}")
@@ -154,17 +158,21 @@ def test_k13_k16_the_tag_is_given_an_image_and_a_server_none(system: System, sce
     click_id = clicked_before(system, scene, sub1="a&b")
     sale = {"event": "sale", "click_id": click_id, "amount": "10.00", "currency": "EUR"}
     event = {"type": "conversion", "program": scene.program, **sale, "order_id": "W-1"}
-    page = {"Content-Type": "text/plain", "Origin": "https://shop.example"}
-    answer = system.edge("POST", "/v1/collect", json.dumps(event).encode(), headers=page)
+    answer = by_tag(system, event)
+    number = 1
+    while answer.status == 202 and number < 30:
+        # A decision that comes after the answer has no page to fire pixels any more.
+        number += 1
+        event["order_id"] = f"W-{number}"
+        answer = by_tag(system, event)
     assert answer.status == 201, answer.body
     assert answer.json["pixels"] == [
-        {"type": "image", "url": "http://127.0.0.1/i?o=W-1&c=a%26b"},
+        {"type": "image", "url": f"http://127.0.0.1/i?o=W-{number}&c=a%26b"},
     ]
-    again = system.edge("POST", "/v1/collect", json.dumps(event).encode(), headers=page)
-    assert again.json["pixels"] == []
+    assert by_tag(system, event).json["pixels"] == []
     by_server = {"program": scene.program, **sale, "order_id": "S-1"}
-    reply = system.edge("POST", "/v1/conversions", by_server, scene.key)
-    assert reply.json["pixels"] == []
-    (decision,) = of_conversion(system, reply.json["conversion_id"])["pixel_decisions"]
+    reply = system.convert(by_server, scene.key)
+    assert reply["pixels"] == []
+    (decision,) = of_conversion(system, reply["conversion_id"])["pixel_decisions"]
     assert decision["code"] == "skipped_source_api"
     system.console.delete(made["path"])

@@ -432,7 +432,7 @@ def test_only_one_runs_at_a_time_and_waits_for_readers(scene: Scene) -> None:
         except BaseException:
             first.kill()
             raise
-    out, _ = first.communicate(timeout=60)
+    out, _ = first.communicate(timeout=200)
     assert out == "1 erasures carried into archive and ledger, 0 wait\n"
     assert run_verify(Config(data=scene.data)) == 0
 

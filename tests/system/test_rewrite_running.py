@@ -64,7 +64,7 @@ def test_a_system_that_runs_forgets_in_all_its_files_and_starts_from_them(tmp_pa
         system.start()
         wait_for(lambda: system.events("engine rebuilt"), 60, "the archive alone is enough")
         sale = order(scene, "A-1", customer_id="C-1", email=MAIL)
-        assert system.edge("POST", "/v1/conversions", sale, scene.key).status == 200
+        system.convert(sale, scene.key, 200)
     finally:
         system.kill()
 
@@ -80,4 +80,4 @@ def buy(system: System, visited: Any, order_id: str, **person: str) -> None:
     if len(person) > 1:
         assert system.edge("POST", "/v1/identify", seen, visited.key).status == 202
     sale = order(visited, order_id, **person)
-    assert system.edge("POST", "/v1/conversions", sale, visited.key).status == 201
+    system.convert(sale, visited.key)

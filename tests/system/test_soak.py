@@ -115,7 +115,7 @@ def test_ten_minutes_leave_nothing_behind_but_clicks(tmp_path: Path) -> None:
             driven = generator.drive(plan)
         checked = running.check(ids, wait_s=120)
         unaccepted = running.metric("headwater_clicks_unaccepted_total")
-        wait_for(lambda: running.metric("headwater_spool_bytes") < MIB, 30, "the spool is empty")
+        wait_for(lambda: running.metric("headwater_spool_bytes") < MIB, 60, "the spool is empty")
 
     assert driven.failed == 0
     assert checked.doubled == 0

@@ -167,7 +167,7 @@ def test_readers_share_the_archive_and_who_changes_it_is_alone(tmp_path: Path) -
         waiting.start()
         waiting.join(0.2)
         assert held == []
-    waiting.join(10)
+    waiting.join(60)
     assert held == [True]
 
 

@@ -68,7 +68,7 @@ def serving(handle: Handler) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for thread in (accepting, *threads):
-            thread.join(10)
+            thread.join(60)
 
 
 def answer_all(connection: socket.socket, number: int, stall_s: float = 0.0) -> None:

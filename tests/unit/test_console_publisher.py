@@ -62,7 +62,7 @@ def publisher_of(config: Config, ledger: Ledger) -> Publisher:
     )
 
 
-async def published(config: Config, ledger: Ledger, seconds: float = 5.0) -> bool:
+async def published(config: Config, ledger: Ledger, seconds: float = 60.0) -> bool:
     """Whether a new publisher gets everything out."""
     publisher = publisher_of(config, ledger)
     await publisher.start()

@@ -54,7 +54,7 @@ def _committed_at(ledger: Ledger, at_ms: int, number: int) -> None:
 
 
 def test_a_read_of_a_click_the_matcher_has_not_come_to_waits_for_it(tmp_path: Path) -> None:
-    with console_in(tmp_path, with_redis=False, read_wait_ms=5000) as console:
+    with console_in(tmp_path, with_redis=False, read_wait_ms=60_000) as console:
         click = click_outcome(clock.now_ms())
         path = f"/v1/clicks/{ids.event_text('clk', click[0])}"
         statuses: list[int] = []
@@ -65,7 +65,7 @@ def test_a_read_of_a_click_the_matcher_has_not_come_to_waits_for_it(tmp_path: Pa
         matching.commit(
             console.ledger, [batch(acquired(console.ledger), clicks=[click])], lease_until_ms=0
         )
-        reader.join(5)
+        reader.join(60)
         assert statuses == [200]
 
 
@@ -77,7 +77,7 @@ def test_a_read_of_a_click_the_matcher_has_passed_is_answered_at_once(tmp_path: 
         click_id = ids.event_text("clk", ids.event_id(now_ms - 10_000))
         began = time.monotonic()
         assert console.call("GET", f"/v1/clicks/{click_id}").status == 404
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 50
 
 
 def test_a_ledger_that_fails_is_503_and_the_error_stays_inside(

@@ -173,7 +173,7 @@ def test_every_attempt_carries_the_same_event_id_and_another_time(ledger: Ledger
             await delivered(courier, ledger, [event])
             with ledger.write() as connection:
                 connection.execute(sa.update(firings).values(due_ms=0))
-            for _ in range(500):
+            for _ in range(6000):
                 await courier.turn()
                 if firing(ledger, event)["state"] == "delivered":
                     break
@@ -284,7 +284,7 @@ def test_a_dead_letter_is_sent_again_by_hand_under_its_own_id(ledger: Ledger) ->
                     sa.update(firings).values(url=f"http://127.0.0.1:{server.port}/")
                 )
             courier = Courier(ledger, made, KEY)
-            for _ in range(500):
+            for _ in range(6000):
                 await courier.turn()
                 if firing(ledger, event)["state"] == "delivered":
                     return server.field("webhook-id")
@@ -466,7 +466,7 @@ def test_a_courier_that_stops_records_what_was_in_flight(ledger: Ledger) -> None
             event = add_firing(ledger, f"http://127.0.0.1:{server.port}/", at_ms=clock.now_ms())
             courier = Courier(ledger, made, KEY)
             task = asyncio.create_task(courier.run())
-            for _ in range(500):
+            for _ in range(6000):
                 await asyncio.sleep(0.01)
                 if server.heads:
                     break

@@ -84,7 +84,7 @@ def test_only_who_takes_gzip_gets_it(edge: Running, accepted: str, packed: bool)
 
 
 def test_head_of_the_tag_has_no_body(edge: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=60)
     connection.request("HEAD", "/tag.js")
     response = connection.getresponse()
     assert (response.status, response.read()) == (200, b"")

@@ -117,7 +117,7 @@ def test_the_file_is_written_soon_and_not_only_at_the_end(
             await publish_config(client, [link(1, 1)])
             await tools.until(lambda: feed.revision == 1)
             file = short_folder / "edge" / "config.bin"
-            await tools.until(file.exists, 2)
+            await tools.until(file.exists, 60)
         await client.close()
 
     tools.run(job())

@@ -139,14 +139,14 @@ def test_trim_keeps_what_is_not_committed(valkey: tools.Server, reader: StreamRe
 def test_published_ranges_decisions_and_status(valkey: tools.Server, reader: StreamReader) -> None:
     with valkey.client() as client, client.pubsub() as listening:
         listening.subscribe(keys.decided(9))
-        assert listening.get_message(timeout=2)
+        assert listening.get_message(timeout=60)
         reader.publish(
             {0: {9: [(1, 5), (8, 9)]}, 1: {}},
             [(9, b"event", "cnv_1", b"message", b"decision")],
         )
         message = None
         while message is None:
-            message = listening.get_message(timeout=2)
+            message = listening.get_message(timeout=60)
         assert message["data"] == b"message"
         packed = client.hget(keys.committed(0), keys.producer_name(9))
         assert msgpack.unpackb(packed) == [[1, 5], [8, 9]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from headwater.config import Config
 from headwater.errors import HeadwaterError
@@ -22,7 +22,7 @@ class ConsoleClient:
         self._key = admin_key
 
     @classmethod
-    def of(cls, settings: Config) -> ConsoleClient:
+    def of(cls, settings: Config) -> Self:
         """The console of this configuration. Raises when the admin key is not there yet."""
         path = settings.data / "admin.key"
         try:
