@@ -30,6 +30,11 @@ def process_cpu_s() -> float:
     return time.process_time()
 
 
+def thread_cpu_s() -> float:
+    """CPU seconds the calling thread has used, user and system."""
+    return time.thread_time()
+
+
 def sleep(seconds: float) -> None:
     """Block this thread. Only for code that owns its thread; coroutines use asyncio.sleep."""
     time.sleep(seconds)

@@ -20,7 +20,7 @@ from headwater.errors import ConfigError
 FILE_NAME = "headwater.toml"
 PREFIX = "HEADWATER_"
 # Read by the fault tests inside the processes (see headwater.faults), not settings.
-_NOT_SETTINGS = {"HEADWATER_FAULT", "HEADWATER_FAULT_PANIC"}
+_NOT_SETTINGS = {"HEADWATER_FAULT", "HEADWATER_FAULT_PANIC", "HEADWATER_FAULT_SLOW"}
 
 
 @dataclass(frozen=True, slots=True)

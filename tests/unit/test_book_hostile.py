@@ -34,8 +34,8 @@ from headwater.book.terms import read_terms
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger
 from headwater.ledger.schema import sale_rollups
+from headwater.matcher.committing import Committer
 from headwater.matcher.ordering import ordered
-from headwater.matcher.service import Matcher
 from headwater.model.book import Booked
 from headwater.model.outbound import Rules
 from headwater.model.pixels import NOT_FOR_SALES
@@ -297,12 +297,12 @@ def test_the_matcher_says_which_configuration_the_book_did_not_take(
     log.conversion(1, (7, WHOLE))
     (outcomes,) = log.outcomes()
     revision = next(row[3] for row in outcomes["controls"] if row[2] == 50)
-    matcher: Any = SimpleNamespace(_books={0: Book(0)})
+    committer: Any = SimpleNamespace(_books={0: Book(0)})
     matching.commit(
         ledger,
         [batch(acquired(ledger), **outcomes)],
         lease_until_ms=0,
-        book=lambda store, of: Matcher._book(matcher, store, of),
+        book=lambda store, of: Committer._book(committer, store, of),
     )
     (said,) = [each for each in caplog.records if "not taken" in each.message]
     fields: dict[str, Any] = vars(said)["fields"]

@@ -16,7 +16,7 @@ from headwater.model.records import Kind, Record, Source, Trust, encode
 
 
 class Partition:
-    """The state of one partition between a commit and the next."""
+    """One partition's engine, archive and position, for its one owner."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Partition:
         self.generation = row.generation
         self.engine = engine
         self.position: Position = row.position
+        """What the ledger has committed; the engine may be a batch further."""
         self._quarantined = quarantined
         self._archive = ArchiveWriter(archive_folder(data, row.partition), row.partition, row.epoch)
         self._producer = ids.producer_id()
@@ -40,6 +41,7 @@ class Partition:
 
     def apply(self, entries: list[Entry]) -> PartitionBatch:
         """Run entries through engine and archive; what is to be committed for them."""
+        from_position = self.engine.position
         merged: dict[str, Any] = {}
         for run, reason in self._runs(entries):
             if reason is None:
@@ -57,7 +59,7 @@ class Partition:
             partition=self.number,
             epoch=self.epoch,
             generation=self.generation,
-            from_position=self.position,
+            from_position=from_position,
             to_position=self.engine.position,
             chain_digest=self.engine.chain_digest,
             time_ms=self.engine.time_ms,

@@ -1,7 +1,8 @@
 """The matcher's loop: read, apply, archive, commit, tell; then tick, trim, snapshot.
 
-The loop is synchronous on purpose: a batch is one step after another, and between batches the
-engine, the archive and the ledger stand at one position. The heartbeat has its own thread.
+A batch is one step after another, but the next one is read and applied while one that takes long
+commits in its thread. Whatever needs engine, archive and ledger at one position, such as a snapshot
+or a new generation, settles that commit first. The heartbeat has its own thread.
 """
 
 from __future__ import annotations
@@ -19,26 +20,18 @@ from typing import Any
 import msgpack
 
 from headwater import _core, clock, config, faults, limits, metrics
-from headwater.book.book import Book
 from headwater.errors import Fenced, HeadwaterError, JournalError, LedgerError
 from headwater.journal.stream import GenerationChanged, StreamReader
 from headwater.ledger import matching
 from headwater.ledger.decisions import recent_decisions
 from headwater.ledger.engine import Ledger, open_ledger
-from headwater.ledger.matching import (
-    BookStore,
-    Committed,
-    PartitionBatch,
-    PartitionRow,
-    Rollups,
-)
+from headwater.ledger.matching import Committed, PartitionRow
 from headwater.matcher import outcomes
+from headwater.matcher.committing import Applied, Committer, cpu_counted
 from headwater.matcher.health import Heartbeat
-from headwater.matcher.ordering import ordered
 from headwater.matcher.partition import Partition
 from headwater.matcher.recovery import Entry, rebuild
 from headwater.matcher.snapshots import Snapshots
-from headwater.model.book import Booked
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +54,12 @@ class Matcher:
         self._data = settings.data
         self._stop = False
         self._partitions: dict[int, Partition] = {}
-        self._books: dict[int, Book] = {}
-        self._rollups = Rollups()
+        self._committer = Committer(ledger, heartbeat, settings.lease_ms)
         self._reader: StreamReader
         self._snapshots = Snapshots(ledger, self._data, settings.snapshot_every_ms)
         self._housekept_s = 0.0
         self._untold = False
+        self._told_again_s = 0.0
         self._revised: dict[str, bytes] = {}
         self._renewed_s = 0.0
         self._is_busy = False
@@ -77,7 +70,7 @@ class Matcher:
 
     def run(self) -> int:
         """Until stopped, fenced, or ended by a ledger that fails; the exit code."""
-        with _file_lock(self._data / "matcher.lock") as alone:
+        with _file_lock(self._data / "matcher.lock") as alone, self._committer:
             rows = self._acquire(alone)
             if rows is None:
                 return 0
@@ -125,24 +118,24 @@ class Matcher:
             engine = rebuild(self._ledger, self._data, row)
             quarantined = matching.quarantined(self._ledger, row.partition)
             self._partitions[row.partition] = Partition(row, engine, self._data, quarantined)
-            settings = matching.settings_of(self._ledger, row.partition)
-            self._books[row.partition] = Book(row.partition, settings)
+            self._committer.keep_book(row.partition)
 
     def _drain(self) -> None:
         """Commit what is on the log already; whoever adds more than that may wait for a start."""
         until_s = clock.monotonic_s() + limits.DRAIN_S
         while self._step() and clock.monotonic_s() < until_s:
             pass
+        self._settle()
 
     def _step(self) -> bool:
-        """One read and its batch, if any; whether there was one."""
+        """One read and its batch, if any, which goes on committing; whether there was one."""
         try:
             self._gather()
-            with _cpu_counted("read"):
+            with cpu_counted("read"):
                 read = self._reader.read(
-                    {number: item.position for number, item in self._partitions.items()},
+                    {number: item.engine.position for number, item in self._partitions.items()},
                     limits.BATCH_FRAMES_MAX,
-                    limits.READ_BLOCK_MS,
+                    limits.READ_BLOCK_MS if self._committer.is_idle else 0,
                 )
             if read:
                 self._batch(read)
@@ -152,73 +145,90 @@ class Matcher:
                 self._housekeeping()
             return bool(read)
         except GenerationChanged as change:
+            self._settle()
             self._begin_generation(change)
         except JournalError as error:
-            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
-            metrics.REDIS_FAILURES.inc()
+            _redis_failed(error)
+            self._settle()
             self._renew()
             clock.sleep(RETRY_S)
         return False
 
     def _gather(self) -> None:
-        """Let clicks gather, where many come, for so long after the last read: a batch costs as
-        much as hundreds of clicks, whatever is in it.
+        """Settle the commit under way, and let clicks gather, where many come, for so long after
+        the last read: a batch costs as much as hundreds of clicks, whatever is in it.
+
+        A commit that takes longer goes on beside the next batch.
         """
-        if self._is_busy and not self._stop:
-            gathered_s = clock.monotonic_s() - self._read_s
-            clock.sleep(max(0.0, limits.BATCH_GATHER_MS / 1000 - gathered_s))
+        until_s = self._read_s + limits.BATCH_GATHER_MS / 1000
+        left_s = max(0.0, until_s - clock.monotonic_s())
+        if self._is_settling_due() or self._committer.is_done(left_s):
+            self._settle()
+            if not self._stop:
+                self._between_batches()
+            if self._is_busy and not self._stop:
+                clock.sleep(max(0.0, until_s - clock.monotonic_s()))
         self._read_s = clock.monotonic_s()
 
+    def _is_settling_due(self) -> bool:
+        """Whether something waits that can only be done while no batch is under way."""
+        return self._is_telling_due() or self._snapshots.is_due(list(self._partitions.values()))
+
+    def _is_telling_due(self) -> bool:
+        waited_s = clock.monotonic_s() - self._told_again_s
+        return self._untold and waited_s >= limits.LEASE_RENEW_MS / 1000
+
+    def _between_batches(self) -> None:
+        """What needs engines, archive and ledger at one position."""
+        self._snapshots.step(list(self._partitions.values()))
+        self._renew()
+        if self._is_telling_due():
+            self._tell_again()
+
     def _batch(self, read: dict[int, list[Entry]]) -> None:
-        with _cpu_counted("apply"):
-            batches = self._applied(read)
-        faults.reach("matcher.before_commit")
-        self._heartbeat.calling()
-        try:
-            with _cpu_counted("commit"):
-                committed = matching.commit(
-                    self._ledger,
-                    batches,
-                    lease_until_ms=clock.now_ms() + self._config.lease_ms,
-                    book=self._book,
-                    rollups=self._rollups,
-                )
-        except BaseException:
-            self._heartbeat.called(ok=False)
-            raise
-        self._heartbeat.called(ok=True)
+        with cpu_counted("apply"):
+            applied = self._applied(read)
+        clicks = sum(len(batch.outcomes["clicks"]) for batch in applied.batches)
+        self._is_busy = clicks >= limits.BATCH_BUSY_CLICKS
+        self._settle()
+        self._committer.begin(applied)
+
+    def _settle(self) -> None:
+        """Wait for the commit under way, if any, and tell of it. Then engines, archive and ledger
+        stand at one position, unless another batch has been applied meanwhile.
+        """
+        ended = self._committer.end()
+        if ended is None:
+            return
         faults.reach("matcher.committed")
+        applied, committed = ended
         self._renewed_s = clock.monotonic_s()
-        for batch in batches:
+        for batch in applied.batches:
             self._partitions[batch.partition].committed(batch)
             outcomes.count(batch.outcomes)
-        clicks = sum(len(batch.outcomes["clicks"]) for batch in batches)
-        self._is_busy = clicks >= limits.BATCH_BUSY_CLICKS
-        metrics.MATCHER_LAG_SECONDS.set(self._lag_s(read))
-        with _cpu_counted("tell"):
-            self._tell(batches, committed)
+        metrics.MATCHER_LAG_SECONDS.set(applied.lag_s)
+        with cpu_counted("tell"):
+            self._tell(applied, committed)
         faults.reach("matcher.told")
 
-    def _book(self, store: BookStore, batch: PartitionBatch) -> Booked:
-        """What follows from a batch for what is owed; within the transaction."""
-        runs = ordered(batch.outcomes)
-        with _cpu_counted("book"):
-            booked = self._books[batch.partition].apply(store, batch.outcomes, runs)
-        for kind, number, revision in booked.unread:
-            fields = {"object": kind, "number": number, "revision": revision}
-            log.warning("configuration not taken by the book", extra={"fields": fields})
-        return booked
-
-    def _applied(self, read: dict[int, list[Entry]]) -> list[PartitionBatch]:
+    def _applied(self, read: dict[int, list[Entry]]) -> Applied:
         """What the engines made of the entries, on disk in the archive."""
         batches = []
         for number, entries in read.items():
             try:
                 batches.append(self._partitions[number].apply(entries))
             except _core.EnginePoisonedError as panic:
+                self._settle()
                 self._panicked(number, entries, panic)
                 raise
-        return batches
+        ranges = {
+            batch.partition: {
+                producer: self._partitions[batch.partition].engine.ranges(producer)
+                for producer in batch.outcomes["producers"]
+            }
+            for batch in batches
+        }
+        return Applied(batches, ranges, self._lag_s(read))
 
     def _lag_s(self, read: dict[int, list[Entry]]) -> float:
         """Age of the newest entry when the batch was full, so that more is waiting; else 0."""
@@ -227,23 +237,17 @@ class Matcher:
         ]
         return max(0.0, (clock.now_ms() - min(waiting)) / 1000) if waiting else 0.0
 
-    def _tell(self, batches: list[PartitionBatch], committed: Committed) -> None:
-        decided = [batch.outcomes for batch in batches]
+    def _tell(self, applied: Applied, committed: Committed) -> None:
+        """Tell of a commit. What Redis does not take is told again when it can be."""
+        decided = [batch.outcomes for batch in applied.batches]
         told = outcomes.decisions_to_tell(self._ledger, decided, committed)
-        ranges = {
-            batch.partition: {
-                producer: self._partitions[batch.partition].engine.ranges(producer)
-                for producer in batch.outcomes["producers"]
-            }
-            for batch in batches
-        }
         self._revised.update(outcomes.revised(self._ledger, decided, told, committed))
         try:
-            self._reader.publish(ranges, told)
+            self._reader.publish(applied.ranges, told)
             self._keep_revised()
-        except JournalError:
+        except JournalError as error:
             self._untold = True
-            raise
+            _redis_failed(error)
 
     def _keep_revised(self) -> None:
         """Store what was decided again without a report; kept until Redis has it."""
@@ -255,7 +259,7 @@ class Matcher:
         that sends nothing more would hear of its last frames by nothing else, and keep them until
         its spool is too old to take any event.
         """
-        self._untold = True
+        self._untold, self._told_again_s = True, clock.monotonic_s()
         try:
             self._reader.publish(
                 {item.number: item.engine.seen() for item in self._partitions.values()}, ()
@@ -267,7 +271,7 @@ class Matcher:
             self._keep_revised()
             self._untold = False
         except JournalError as error:
-            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+            _redis_failed(error)
 
     def _begin_generation(self, change: GenerationChanged) -> None:
         """Redis is not the server, or does not hold the log, that the ledger's positions are of.
@@ -293,24 +297,21 @@ class Matcher:
                 first,
             )
         except JournalError as error:
-            log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+            _redis_failed(error)
             clock.sleep(RETRY_S)
             return
         self._tell_again()
 
     def _housekeeping(self) -> None:
+        """What goes by the committed positions, wherever the engines are."""
         now_s = clock.monotonic_s()
-        self._snapshots.step(list(self._partitions.values()))
         if now_s - self._housekept_s >= limits.LEASE_RENEW_MS / 1000:
             self._housekept_s = now_s
-            self._renew()
             # Before anything is added: a full server refuses everything but this.
             for item in self._partitions.values():
                 self._reader.trim(item.number, item.position)
             self._reader.status(msgpack.packb(self._status()))
             self._reader.watch_memory()
-            if self._untold:
-                self._tell_again()
         for item in self._partitions.values():
             if now_s - item.ticked_s >= limits.TICK_MS / 1000:
                 item.ticked_s = now_s
@@ -362,14 +363,9 @@ class Matcher:
         return 0
 
 
-@contextmanager
-def _cpu_counted(step: str) -> Iterator[None]:
-    """Add the CPU the block uses to the step's metric."""
-    before_s = clock.process_cpu_s()
-    try:
-        yield
-    finally:
-        metrics.MATCHER_CPU_SECONDS.labels(step).inc(clock.process_cpu_s() - before_s)
+def _redis_failed(error: JournalError) -> None:
+    log.warning("redis not usable", extra={"fields": {"why": str(error)[:200]}})
+    metrics.REDIS_FAILURES.inc()
 
 
 @contextmanager

@@ -40,6 +40,12 @@ class Snapshots:
                 if path.name not in listed and epoch.isdecimal() and int(epoch) < partition.epoch:
                     path.unlink(missing_ok=True)
 
+    def is_due(self, partitions: list[Partition]) -> bool:
+        """Whether `step` has anything to do."""
+        if self._thread is not None:
+            return not self._thread.is_alive()
+        return self._due(partitions) is not None
+
     def step(self, partitions: list[Partition]) -> None:
         """List what was finished and begin what is due. Called between batches only, so that a
         view is never ahead of what the ledger has committed.
@@ -49,11 +55,17 @@ class Snapshots:
                 return
             self._thread = None
             self._list_done()
+        due = self._due(partitions)
+        if due is not None:
+            self._begin(due)
+
+    def _due(self, partitions: list[Partition]) -> Partition | None:
+        now_s = clock.monotonic_s()
         for partition in partitions:
-            due_s = partition.snapshot_s + self._every_ms / 1000
-            if clock.monotonic_s() >= due_s and partition.position != partition.snapshot_position:
-                self._begin(partition)
-                return
+            is_late = now_s >= partition.snapshot_s + self._every_ms / 1000
+            if is_late and partition.position != partition.snapshot_position:
+                return partition
+        return None
 
     def finish(self, partitions: list[Partition]) -> None:
         """Write one of every partition that moved, and wait: a clean stop restarts fast."""
