@@ -331,15 +331,14 @@ class HotLane:
 
     def take(
         self, data: bytes, peer: str, now_ms: int, date: str
-    ) -> tuple[int, bytes, list[tuple[int, bytes]], bool, str, str | None] | None:
-        """Take the requests at the start of `data` that are plainly for links or the pixel, and
-        came to the same.
+    ) -> tuple[int, bytes, int, bytes, bool, str, str | None] | None:
+        """Take the request at the start of `data`, if it is plainly for a link or the pixel.
 
         `peer` is the address at the other end of the socket, `date` the value of the header. None:
-        the first request is not plainly one, or not whole. Else how many bytes were taken, the
-        answers to them, the record of each request with its partition, whether the last one asks
-        to close the connection, what each came to (`click`, `conversion` or `rejection`), and of
-        rejections the reason. Whatever the source raises is raised here, and nothing taken.
+        it is not plainly one, or not whole. Else how many bytes were taken, the answer, the
+        record's partition, the record, whether the request asks to close the connection, what it
+        came to (`click`, `conversion` or `rejection`), and of a rejection the reason. Whatever the
+        source raises is raised here, and nothing taken.
         """
 
 @final
@@ -354,13 +353,16 @@ class HotListener:
     def __new__(
         cls,
         proxies: tuple[bytes, bytes],
-        connections_per_address_max: int,
+        connections_max: int,
+        per_address_max: int,
         head_ms: int,
         keep_alive_ms: int,
     ) -> HotListener:
-        """One that listens to nothing. `proxies`, as for `HotLane`, may have any number of
-        connections. One on which nothing came is closed after `head_ms`, an idle one after
-        `keep_alive_ms`. Raises OSError.
+        """One that listens to nothing. It has at most `connections_max` connections, those for the
+        ordinary lane among them, and of one address (of IPv6 a /64) `per_address_max`, but of
+        `proxies`, as for `HotLane`, any number. One on which nothing came is closed after
+        `head_ms`, an idle one after `keep_alive_ms`, or after `head_ms` where there are many.
+        Raises OSError.
         """
 
     def listen(self, address: str, port: int, backlog: int) -> int:
@@ -380,7 +382,7 @@ class HotListener:
         list[Exception],
         bool,
     ]:
-        """Take connections, read what came, and offer it to the lane.
+        """Take connections, read what came, and offer it to the lane, of each one request.
 
         Batches: number, partition, records, what each request came to and why it is refused;
         `answer` is to be told of each. Connections for the ordinary lane: descriptor, address,
@@ -390,9 +392,7 @@ class HotListener:
         """
 
     def answer(self, number: int, monotonic_ms: int) -> bool:
-        """A batch is safe or given up: answers that wait for nothing else leave. Whether a turn is
-        wanted.
-        """
+        """A batch is safe or given up: its answers leave. Whether a turn is wanted."""
 
     def expire(self, monotonic_ms: int) -> None:
         """Close what was idle for too long; to be called from time to time."""

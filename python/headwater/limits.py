@@ -36,9 +36,12 @@ HEADER_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 128
 # Four full header lines, as proxies in front take: a hundred lines of cookies are an attack.
 HEAD_BYTES_MAX: Final = 4 * HEADER_BYTES_MAX
-# One address may hold this many connections on one edge process: a proxy in front needs few
-# hundred, a slowloris thousands. Trusted proxies are exempt.
+# One address, of IPv6 a /64, may hold this many connections on one edge process: a proxy in front
+# needs few hundred, a slowloris thousands. Trusted proxies are exempt.
 CONNECTIONS_PER_ADDRESS_MAX: Final = 512
+# Descriptors an edge keeps for itself, of those the process may have: some 30 at rest, and more
+# while it sends again what is in its spool. Without one a spool takes no frame.
+DESCRIPTORS_KEPT: Final = 128
 # Parameters of a query beyond this are ignored on redirects and refused elsewhere.
 QUERY_PARAMETERS_MAX: Final = 64
 # Requests in progress finish within this after SIGTERM, then the process ends.

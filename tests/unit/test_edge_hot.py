@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ from connection_tools import keep_waiting, settle, value
 from connection_tools import opened as own
 from edge_tools import FakeKeys, Running, drain, link, program, serving, wait_until
 from headwater import clock, limits
-from headwater.edge import hot
+from headwater.edge import hot, protocol
 from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
 from headwater.errors import JournalError
@@ -80,18 +82,20 @@ def test_nothing_leaves_before_its_click_is_safe(edge: Running, opened: Opened) 
         assert answers(sock, 1).startswith(FOUND)
 
 
-def test_one_chunk_is_answered_when_its_last_click_is_safe(edge: Running, opened: Opened) -> None:
+def test_of_what_comes_together_one_request_is_taken_at_a_time(
+    edge: Running, opened: Opened
+) -> None:
     keep_waiting(edge)
     with opened(edge) as sock:
         sock.sendall(CLICK * 3)
-        wait_until(lambda: len(edge.waiting) == 3)  # type: ignore[attr-defined]
-        last = edge.waiting.pop()  # type: ignore[attr-defined]
-        settle(edge)
+        wait_until(lambda: edge.waiting)  # type: ignore[attr-defined]
         sock.settimeout(0.1)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-        edge.loop.call_soon_threadsafe(last.set_result, True)
+        assert len(edge.take()) == 1
+        settle(edge)
         assert answers(sock, 3).count(FOUND) == 3
+        assert len(edge.take()) == 2
 
 
 @pytest.mark.parametrize("second", [get(b"/robots.txt", HOST), get(b"/c/nowhere", HOST)])
@@ -117,8 +121,7 @@ def test_no_more_is_read_than_is_held_while_answers_wait(edge: Running, opened: 
         sock.settimeout(0.5)
         with pytest.raises(TimeoutError):
             send_for_ever(sock)
-        # Those of one read that are answered at once.
-        assert len(edge.take()) == 32
+        assert len(edge.take()) == 1
         waiter = edge.waiting[0]  # type: ignore[attr-defined]
         if isinstance(waiter, hot.Answers):
             assert 0 < len(waiter._protocol._held) <= READ_BYTES_MAX
@@ -342,7 +345,9 @@ def test_without_the_setting_there_is_no_hot_lane(
 def test_a_visitor_that_does_not_read_is_given_up_after_a_while(tmp_path: Path) -> None:
     deadlines = Deadlines(head_s=2, keep_alive_s=60, write_s=0.3)
     with serving(tmp_path, deadlines) as edge:
-        with own(edge) as sock:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", edge.port))
             sock.settimeout(1)
             with pytest.raises((TimeoutError, ConnectionError)):
                 send_for_ever(sock)
@@ -373,6 +378,54 @@ def test_one_address_has_so_many_connections_of_all_kinds(
         first.sendall(CLICK)
         assert answers(first, 1).startswith(FOUND)
         wait_until(lambda: answers_again(edge))
+
+
+@pytest.mark.parametrize("hot_lane", [True, False])
+def test_all_addresses_together_have_so_many_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hot_lane: bool
+) -> None:
+    monkeypatch.setattr("headwater.edge.server.connections_max", lambda: 2)
+    proxies = ("127.0.0.1/32",)
+    with (
+        serving(tmp_path, hot_lane=hot_lane, trusted_proxies=proxies) as edge,
+        own(edge) as first,
+    ):
+        with lent(edge), own(edge) as third:
+            assert drain(third) == b""
+        first.sendall(CLICK)
+        assert answers(first, 1).startswith(FOUND)
+        wait_until(lambda: answers_again(edge))
+        edge.flush()
+        refused = {"route": "connection", "code": "too_many_connections"}
+        assert value("headwater_requests_refused_total", **refused) >= 1
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [
+        (resource.RLIM_INFINITY, sys.maxsize),
+        (65536, 65536 - limits.DESCRIPTORS_KEPT),
+        (2 * limits.DESCRIPTORS_KEPT + 2, limits.DESCRIPTORS_KEPT + 2),
+        (2 * limits.DESCRIPTORS_KEPT - 2, limits.DESCRIPTORS_KEPT - 1),
+        (64, 32),
+    ],
+)
+def test_an_edge_keeps_descriptors_for_itself(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, connections: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, 1 << 20))
+    assert protocol.connections_max() == connections
+
+
+def test_the_ordinary_lane_counts_a_network_of_ipv6_as_one_address() -> None:
+    counted = protocol.CountedConnections(lambda _address: False, 9, per_address_max=1)
+    assert counted.admit("2001:db8::1")
+    assert not counted.admit("2001:db8::2")
+    assert counted.admit("2001:db8:0:1::1")
+    assert counted.admit("127.0.0.1")
+    assert counted.admit("127.0.0.2")
+    counted.release("2001:db8::1")
+    assert counted.admit("2001:db8::2")
 
 
 def answers_again(edge: Running) -> bool:

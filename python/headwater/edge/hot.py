@@ -2,9 +2,9 @@
 offered to the lane still.
 
 Bytes are offered to the lane only when aiohttp's parser holds none of an unfinished message and
-nothing is being answered; whatever the lane does not take goes to the parser, in order. A chunk's
-answers leave together when its events are safe; until then they are a request in progress, and
-what comes meanwhile is held.
+nothing is being answered; whatever the lane does not take goes to the parser, in order. An answer
+leaves when its event is safe; until then it is a request in progress, and what comes meanwhile is
+held.
 """
 
 from __future__ import annotations
@@ -148,23 +148,21 @@ class HotProtocol(EdgeProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        size, answer, records, is_last, kind, reason = taken
+        size, answer, partition, record, is_last, kind, reason = taken
         rest = data[size:]
         if rest:
             self._hold(rest)
-        self._server.requests_count += len(records)
-        answers = Answers(self, answer, len(records), kind, is_last=is_last)
+        self._server.requests_count += 1
+        answers = Answers(self, answer, 1, kind, is_last=is_last)
         self._pending = answers
         self._request_in_progress = True
         edge = self.hot.edge
         if reason is not None:
-            hot_counts.refused(edge.meters, reason, len(records))
-        put = edge.writer.put
-        for partition, record in records:
-            try:
-                put(partition, (record,), answers)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the visitor arrives
-                answers.set_exception(error)
+            hot_counts.refused(edge.meters, reason, 1)
+        try:
+            edge.writer.put(partition, (record,), answers)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the visitor arrives
+            answers.set_exception(error)
         if not answers.done():
             edge.click_wait.limit(answers)
 
@@ -240,5 +238,5 @@ class HotProtocol(EdgeProtocol):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_at, self._process_keepalive)
         if self._held:
-            # In a turn of its own: many requests in one chunk must not nest.
+            # In a turn of its own: many requests that came together must not nest.
             self._loop.call_soon(self._release)

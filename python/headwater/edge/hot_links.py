@@ -28,9 +28,9 @@ from headwater.model.aliases import TAKEN
 from headwater.model.currency import EXPONENTS
 from headwater.model.destination import CLICK_ID
 
-Taken = tuple[int, bytes, list[tuple[int, bytes]], bool, str, str | None]
-"""Bytes taken, their answers, their records with partitions, whether the connection ends; what each
-request came to (click, conversion, rejection), and why it is refused.
+Taken = tuple[int, bytes, int, bytes, bool, str, str | None]
+"""Bytes taken, the answer, the partition, the record, whether the connection ends; what the request
+came to (click, conversion, rejection), and why it is refused.
 """
 
 _TIMESTAMP: Final = "timestamp"
@@ -209,7 +209,7 @@ class HotLinks:
         self.edge.table.watch = pass_over
 
     def take(self, data: bytes, peer: str) -> Taken | None:
-        """What can be made of the first bytes of `data`; None: nothing, or not plainly."""
+        """What can be made of the request at the start of `data`; None: nothing, or not plainly."""
         now_ms = self.edge.now_ms()
         return self.core(now_ms).take(data, peer, now_ms, rfc822_formatted_time())
 

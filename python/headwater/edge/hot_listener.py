@@ -98,12 +98,13 @@ class LentConnections:
 class HotListener:
     """The listener of an edge with a hot lane. Used on one event loop."""
 
-    def __init__(self, links: HotLinks, deadlines: Deadlines) -> None:
+    def __init__(self, links: HotLinks, deadlines: Deadlines, connections_max: int) -> None:
         self.edge = links.edge
         self._links = links
         self._look_s = min(_LOOK_S_MAX, deadlines.head_s / _LOOKS, deadlines.keep_alive_s / _LOOKS)
         self._core = _core.HotListener(
             self.edge.proxies.ranges.packed(),
+            connections_max,
             limits.CONNECTIONS_PER_ADDRESS_MAX,
             round(deadlines.head_s * 1000),
             round(deadlines.keep_alive_s * 1000),

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -24,6 +26,7 @@ from aiohttp.web_protocol import (
 )
 
 from headwater import limits
+from headwater.edge.address import place
 from headwater.edge.responses import problem
 from headwater.errors import ConfigError, RequestRefused
 
@@ -255,28 +258,52 @@ class Connections(Protocol):
         ...
 
 
+def connections_max() -> int:
+    """Connections this process may have: its descriptors, but for those it needs itself."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return descriptors - min(limits.DESCRIPTORS_KEPT, descriptors // 2)
+
+
 class CountedConnections:
-    """Connections by address, up to a bound for those that are not trusted."""
+    """Connections by address (of IPv6 by /64), up to a bound for those that are not trusted, and
+    in all.
+    """
 
     def __init__(
         self,
         trusts: Callable[[str], bool],
+        connections_max: int,
         per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
     ) -> None:
         self._trusts = trusts
+        self._connections_max = connections_max
         self._per_address_max = per_address_max
-        self._by_address: Counter[str] = Counter()
+        self._by_line: Counter[bytes] = Counter()
+        self._count = 0
 
     def admit(self, address: str) -> bool:
-        if self._by_address[address] >= self._per_address_max and not self._trusts(address):
+        line = _line(address)
+        if self._by_line[line] >= self._per_address_max and not self._trusts(address):
             return False
-        self._by_address[address] += 1
+        if self._count >= self._connections_max:
+            return False
+        self._by_line[line] += 1
+        self._count += 1
         return True
 
     def release(self, address: str) -> None:
-        self._by_address[address] -= 1
-        if self._by_address[address] <= 0:
-            del self._by_address[address]
+        line = _line(address)
+        self._count -= 1
+        self._by_line[line] -= 1
+        if self._by_line[line] <= 0:
+            del self._by_line[line]
+
+
+def _line(address: str) -> bytes:
+    at = place(address)
+    return b"" if at is None else at.line
 
 
 class EdgeServer(web.Server):

@@ -19,7 +19,13 @@ from headwater.edge.links import LinkTable
 from headwater.edge.lists import Lists
 from headwater.edge.memory import Memory
 from headwater.edge.network import Networks
-from headwater.edge.protocol import CountedConnections, Deadlines, EdgeProtocol, EdgeServer
+from headwater.edge.protocol import (
+    CountedConnections,
+    Deadlines,
+    EdgeProtocol,
+    EdgeServer,
+    connections_max,
+)
 from headwater.edge.routes import make_handler
 from headwater.journal.config_feed import ConfigFeed
 from headwater.journal.daily_keys import DailyKeys
@@ -37,12 +43,14 @@ class Listener:
         deadlines = deadlines or Deadlines()
         links = HotLinks(edge) if edge.config.hot_lane else None
         self._links = links
-        self._hot = HotListener(links, deadlines) if links else None
+        self._hot = HotListener(links, deadlines, connections_max()) if links else None
         self._http = EdgeServer(
             make_handler(edge),
             refused=lambda code: edge.meters.refused("connection", code),
             connections=(
-                self._hot.connections if self._hot else CountedConnections(edge.proxies.trusts)
+                self._hot.connections
+                if self._hot
+                else CountedConnections(edge.proxies.trusts, connections_max())
             ),
             deadlines=deadlines,
             protocol=partial(HotProtocol, hot=links) if links else EdgeProtocol,

@@ -198,12 +198,13 @@ impl Source for Asked<'_, '_> {
     }
 }
 
-/// Bytes taken, the answer, the records with their partitions, whether the connection ends, what
-/// each of the requests came to and why it is refused.
+/// Bytes taken, the answer, the partition, the record, whether the connection ends, what the
+/// request came to and why it is refused.
 type TakenOut<'py> = (
     usize,
     Bound<'py, PyBytes>,
-    Vec<(u16, Bound<'py, PyBytes>)>,
+    u16,
+    Bound<'py, PyBytes>,
     bool,
     &'static str,
     Option<&'static str>,
@@ -283,7 +284,7 @@ impl PyHotLane {
         self.lane.forget_all();
     }
 
-    /// The lock is kept: a chunk is the work of some microseconds.
+    /// The lock is kept: a request is the work of some microseconds.
     fn take<'py>(
         &mut self,
         py: Python<'py>,
@@ -294,12 +295,11 @@ impl PyHotLane {
     ) -> PyResult<Option<TakenOut<'py>>> {
         let taken = self.offer(py, data, peer, now_ms, date)?;
         Ok(taken.map(|taken| {
-            let records = taken.records.iter();
-            let records = records.map(|(partition, raw)| (*partition, PyBytes::new(py, raw)));
             (
                 taken.bytes,
                 PyBytes::new(py, &taken.answer),
-                records.collect(),
+                taken.partition,
+                PyBytes::new(py, &taken.record),
                 taken.is_last,
                 taken.kind.name(),
                 taken.kind.reason(),

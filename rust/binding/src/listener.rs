@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 use headwater_hotpath::Ranges;
-use headwater_listener::{Handed, Listener};
+use headwater_listener::{Bounds, Handed, Listener};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -29,13 +29,14 @@ impl PyHotListener {
     #[new]
     fn new(
         proxies: (Vec<u8>, Vec<u8>),
-        connections_per_address_max: usize,
+        connections_max: usize,
+        per_address_max: usize,
         head_ms: u64,
         keep_alive_ms: u64,
     ) -> PyResult<Self> {
         let proxies = Ranges::new(&proxies.0, &proxies.1);
-        let listener = Listener::new(proxies, connections_per_address_max, head_ms, keep_alive_ms)?;
-        Ok(Self { listener })
+        let bounds = Bounds { connections_max, per_address_max, head_ms, keep_alive_ms };
+        Ok(Self { listener: Listener::new(proxies, bounds)? })
     }
 
     fn listen(&mut self, address: IpAddr, port: u16, backlog: i32) -> PyResult<u16> {

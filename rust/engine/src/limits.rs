@@ -233,15 +233,17 @@ pub const PHONE_DIGITS_MAX: usize = 15;
 pub const HOT_HEAD_BYTES_MAX: usize = 8190;
 /// Header lines of such a head: browsers send fifteen, proxies add five.
 pub const HOT_HEADERS_MAX: usize = 64;
-/// Pipelined requests of one connection that are answered at once: each has the others wait.
-pub const HOT_REQUESTS_MAX: usize = 32;
-/// Bytes read of a connection at once, and so the most that is held of one while its answers wait:
-/// the requests that are answered at once, of the usual size.
-pub const HOT_READ_BYTES: usize = 64 * 1024;
-/// Events of connections served in one turn of the event loop: others must have theirs.
-pub const HOT_EVENTS_MAX: usize = 256;
+/// Bytes read of a connection at once, and so the most that is held of one while its answer waits:
+/// two heads, of which the second may be whole when the first is answered.
+pub const HOT_READ_BYTES: usize = 16 * 1024;
+/// Connections served in one turn of the event loop, each with one request, and events heard of
+/// them: some 2 ms. What makes clicks safe has its own turns between these.
+pub const HOT_SERVED_MAX: usize = 256;
 /// Connections taken in one turn of the event loop, for the same reason.
 pub const HOT_ACCEPTS_MAX: usize = 64;
+/// Of the connections a process may have, in percent: with so many an idle one is closed as early
+/// as a silent one, so that there is room for those who come.
+pub const HOT_CROWDED_PERCENT: usize = 75;
 /// Links held ready for the hot lane, some 600 bytes each. At the bound all are made ready anew.
 pub const HOT_LINKS_MAX: usize = 262_144;
 /// Event types held ready for the hot lane, some 300 bytes each: of some thousands of programs. At

@@ -1,10 +1,9 @@
-//! The lane itself: what it was told, and the requests of one chunk of bytes.
+//! The lane itself: what it was told, and the request at the start of some bytes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, BuildError};
-use headwater_engine::limits::HOT_REQUESTS_MAX;
 
 use crate::address::Ranges;
 use crate::caller::Caller;
@@ -168,18 +167,20 @@ pub(crate) struct Made {
     pub(crate) record: Vec<u8>,
 }
 
-/// What was made of the first bytes of a chunk: of requests that all came to the same kind.
+/// What was made of the request at the start of some bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// How many bytes that were; what follows is not the lane's, not whole, or of another kind.
+    /// How many bytes it had.
     pub bytes: usize,
-    /// What each of the requests came to.
+    /// What it came to.
     pub kind: Kind,
-    /// The answers, one after the other, as they go out.
+    /// The answer, as it goes out.
     pub answer: Vec<u8>,
-    /// The record of each request, with the partition it belongs to.
-    pub records: Vec<(u16, Vec<u8>)>,
-    /// The last request asks to close the connection, and nothing follows it.
+    /// Where the record belongs.
+    pub partition: u16,
+    /// The record.
+    pub record: Vec<u8>,
+    /// The request asks to close the connection, and nothing follows it.
     pub is_last: bool,
 }
 
@@ -230,9 +231,8 @@ impl HotLane {
         self.events.clear();
     }
 
-    /// Takes the requests at the start of `data` that are plainly for links or the pixel. `peer` is
-    /// the address at the other end of the socket, `date` the value of the header. `None`: the
-    /// first is not.
+    /// Takes the request at the start of `data`, if it is whole and plainly for a link or the
+    /// pixel. `peer` is the address at the other end of the socket, `date` the header's value.
     pub fn take(
         &mut self,
         data: &[u8],
@@ -241,26 +241,15 @@ impl HotLane {
         date: &str,
         source: &mut impl Source,
     ) -> Option<Taken> {
-        let mut taken = Taken::default();
-        while taken.records.len() < HOT_REQUESTS_MAX && !taken.is_last {
-            let Some(head) = data.get(taken.bytes..).and_then(head::read) else { break };
-            if head.is_last && taken.bytes + head.bytes < data.len() {
-                break;
-            }
-            let answered = taken.answer.len();
-            let made = self.made(&head, peer, now_ms, date, &mut taken.answer, source);
-            let Some(made) = made else { break };
-            if taken.records.is_empty() {
-                taken.kind = made.kind;
-            } else if taken.kind != made.kind {
-                taken.answer.truncate(answered);
-                break;
-            }
-            taken.records.push((made.partition, made.record));
-            taken.bytes += head.bytes;
-            taken.is_last = head.is_last;
+        let head = head::read(data)?;
+        if head.is_last && head.bytes < data.len() {
+            return None;
         }
-        (taken.bytes > 0).then_some(taken)
+        let mut answer = Vec::new();
+        let Made { kind, partition, record } =
+            self.made(&head, peer, now_ms, date, &mut answer, source)?;
+        let Head { bytes, is_last, .. } = head;
+        Some(Taken { bytes, kind, answer, partition, record, is_last })
     }
 
     /// Appends the answer to a request; `None`, and nothing appended, when it is not the lane's.

@@ -37,13 +37,17 @@ pub(crate) struct Connection {
     socket: OwnedFd,
     pub(crate) address: IpAddr,
     pub(crate) peer: String,
-    /// When it is closed if nothing comes.
-    pub(crate) due_ms: u64,
-    /// Batches that must be safe before the answer leaves. Nothing is read meanwhile.
-    pub(crate) waits: usize,
+    /// Since when nothing came, if nothing did.
+    pub(crate) since_ms: u64,
+    /// Nothing was ever answered.
+    pub(crate) is_silent: bool,
+    /// The answer waits until its record is safe. Nothing is read meanwhile.
+    pub(crate) is_waiting: bool,
+    /// It is to be served in this turn or a later one.
+    pub(crate) is_queued: bool,
     pub(crate) answer: Vec<u8>,
     pub(crate) is_last: bool,
-    /// Read, and not the answered requests'.
+    /// Read, and not the answered request's.
     pub(crate) held: Vec<u8>,
     /// Epoll has said that there is more to read, and will not say so again.
     pub(crate) is_readable: bool,
@@ -53,13 +57,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: OwnedFd, address: IpAddr, due_ms: u64) -> Self {
+    pub(crate) fn new(socket: OwnedFd, address: IpAddr, now_ms: u64) -> Self {
         Self {
             socket,
             address,
             peer: address.to_string(),
-            due_ms,
-            waits: 0,
+            since_ms: now_ms,
+            is_silent: true,
+            is_waiting: false,
+            is_queued: false,
             answer: Vec::new(),
             is_last: false,
             held: Vec::new(),
@@ -75,7 +81,7 @@ impl Connection {
         self.is_readable = true;
         self.has_ended |= flags.intersects(Flags::RDHUP | Flags::HUP | Flags::ERR);
         // Whoever sends no more while an answer waits has left, as with the ordinary lane.
-        self.has_ended && self.waits > 0 && self.is_empty()
+        self.has_ended && self.is_waiting && self.is_empty()
     }
 
     fn is_empty(&self) -> bool {

@@ -17,4 +17,4 @@ mod places;
 mod tests;
 
 pub use connection::Handed;
-pub use listener::{Batch, Listener, Turn};
+pub use listener::{Batch, Bounds, Listener, Turn};

@@ -1,12 +1,14 @@
 //! Listening sockets, their connections, and the turns in which these are served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use headwater_engine::limits::{HOT_ACCEPTS_MAX, HOT_EVENTS_MAX, HOT_READ_BYTES};
+use headwater_engine::limits::{
+    HOT_ACCEPTS_MAX, HOT_CROWDED_PERCENT, HOT_READ_BYTES, HOT_SERVED_MAX,
+};
 use headwater_hotpath::{Kind, Ranges, Taken};
 use rustix::event::{epoll, Timespec};
 use rustix::io::Errno;
@@ -37,7 +39,7 @@ pub struct Turn {
     pub batches: Vec<Batch>,
     /// Connections for the ordinary lane.
     pub handed: Vec<Handed>,
-    /// Connections beyond what one address may have.
+    /// Connections beyond what one address or all together may have.
     pub refused: usize,
     /// Another turn is wanted, though nothing may have come.
     pub is_unfinished: bool,
@@ -48,9 +50,21 @@ type Offer<'a> = dyn FnMut(&[u8], &str) -> Option<Taken> + 'a;
 
 /// What a turn is given, and what has come of it so far.
 struct Work<'a, 'b> {
-    now_ms: u64,
     offer: &'a mut Offer<'b>,
     turn: Turn,
+}
+
+/// Bounds of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections of all addresses, those handed over among them.
+    pub connections_max: usize,
+    /// Connections of one address, but for trusted proxies'.
+    pub per_address_max: usize,
+    /// A connection on which nothing was sent is closed after this.
+    pub head_ms: u64,
+    /// An idle connection is closed after this.
+    pub keep_alive_ms: u64,
 }
 
 /// Sockets that listen, and the connections that came by them.
@@ -62,49 +76,41 @@ pub struct Listener {
     is_short: bool,
     is_draining: bool,
     proxies: Ranges,
-    connections_per_address_max: usize,
-    head_ms: u64,
-    keep_alive_ms: u64,
-    by_address: HashMap<IpAddr, usize>,
+    bounds: Bounds,
+    connections: usize,
+    by_line: HashMap<IpAddr, usize>,
     places: Places,
     /// Whose answers wait for a batch.
     waiting: HashMap<u64, Vec<Place>>,
     batches: u64,
-    /// Answered, with more to read.
-    again: Vec<Place>,
+    /// Connections to be served: new ones, and those with something to read.
+    queue: VecDeque<Place>,
     handed: Vec<Handed>,
     room: Vec<u8>,
 }
 
 impl Listener {
-    /// One that listens to nothing yet. Addresses in `proxies` may have any number of connections,
-    /// others `connections_per_address_max`. A connection on which nothing was sent is closed
-    /// after `head_ms`, an idle one after `keep_alive_ms`.
+    /// One that listens to nothing yet. Each address in `proxies` may have any number of
+    /// connections.
     ///
     /// # Errors
     /// When the kernel gives no descriptor.
-    pub fn new(
-        proxies: Ranges,
-        connections_per_address_max: usize,
-        head_ms: u64,
-        keep_alive_ms: u64,
-    ) -> io::Result<Self> {
+    pub fn new(proxies: Ranges, bounds: Bounds) -> io::Result<Self> {
         Ok(Self {
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             sockets: Vec::new(),
             is_short: false,
             is_draining: false,
             proxies,
-            connections_per_address_max,
-            head_ms,
-            keep_alive_ms,
-            by_address: HashMap::new(),
+            bounds,
+            connections: 0,
+            by_line: HashMap::new(),
             places: Places::default(),
             waiting: HashMap::new(),
             batches: 0,
-            again: Vec::new(),
+            queue: VecDeque::new(),
             handed: Vec::new(),
-            room: vec![0; HOT_READ_BYTES],
+            room: Vec::new(),
         })
     }
 
@@ -137,43 +143,46 @@ impl Listener {
         epoll::add(&self.poll, socket, data, epoll::EventFlags::IN)
     }
 
-    /// Takes new connections, reads what has come, and offers it. A connection whose bytes are
-    /// taken is not read again until it is answered.
+    /// Takes new connections, reads what has come, and offers it, of each connection one request.
+    /// One whose request is taken is not read again until that is answered. Connections are served
+    /// in the order in which there was something to do for them.
     ///
     /// # Errors
     /// When the kernel fails to tell what has come.
     pub fn turn(&mut self, now_ms: u64, offer: &mut Offer<'_>) -> io::Result<Turn> {
-        let mut events = [const { MaybeUninit::uninit() }; HOT_EVENTS_MAX];
+        let mut events = [const { MaybeUninit::uninit() }; HOT_SERVED_MAX];
         let events = match epoll::wait(&self.poll, &mut events, Some(&AT_ONCE)) {
             Ok((events, _)) => events,
             Err(Errno::INTR) => &mut [],
             Err(error) => return Err(error.into()),
         };
-        let mut work = Work { now_ms, offer, turn: Turn::default() };
-        let mut room = std::mem::take(&mut self.room);
-        for place in std::mem::take(&mut self.again) {
-            self.go_on(place, &mut room, &mut work);
-        }
+        let mut work = Work { offer, turn: Turn::default() };
         for event in events {
             let number = event.data.u64();
             match usize::try_from(number) {
                 Ok(socket) if socket < self.sockets.len() => {
-                    self.accept(socket, &mut room, &mut work);
+                    work.turn.refused += self.accept(socket, now_ms);
                 }
-                _ => {
-                    let place = Place::from_u64(number);
-                    self.hear(place, event.flags, &mut room, &mut work);
-                }
+                _ => self.hear(Place::from_u64(number), event.flags),
             }
+        }
+        let mut room = std::mem::take(&mut self.room);
+        // A turn that ended in a panic has not put it back.
+        room.resize(HOT_READ_BYTES, 0);
+        for _ in 0..HOT_SERVED_MAX {
+            let Some(place) = self.queue.pop_front() else { break };
+            self.serve(place, &mut room, &mut work);
         }
         self.room = room;
         let mut turn = work.turn;
         turn.handed.append(&mut self.handed);
-        turn.is_unfinished = !self.again.is_empty();
+        turn.is_unfinished = !self.queue.is_empty();
         Ok(turn)
     }
 
-    fn accept(&mut self, socket: usize, room: &mut [u8], work: &mut Work<'_, '_>) {
+    /// Takes new connections; how many were refused.
+    fn accept(&mut self, socket: usize, now_ms: u64) -> usize {
+        let mut refused = 0;
         for _ in 0..HOT_ACCEPTS_MAX {
             let Some(listening) = self.sockets.get(socket) else { break };
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -192,36 +201,47 @@ impl Listener {
                 continue;
             };
             if !self.admit(address.ip()) {
-                work.turn.refused += 1;
+                refused += 1;
                 continue;
             }
-            let due_ms = work.now_ms.saturating_add(self.head_ms);
-            let connection = Connection::new(accepted, address.ip(), due_ms);
-            match self.places.add(connection) {
+            match self.places.add(Connection::new(accepted, address.ip(), now_ms)) {
                 // Where there is much to do the request is there before its connection is taken.
-                Some(place) => self.read(place, room, work),
+                Some(place) => self.enqueue(place),
                 None => self.release(address.ip()),
             }
         }
+        refused
     }
 
     fn admit(&mut self, address: IpAddr) -> bool {
-        let count = self.by_address.entry(address).or_default();
-        let is_admitted =
-            *count < self.connections_per_address_max || self.proxies.hold(address.to_canonical());
+        let count = self.by_line.get(&line(address)).copied().unwrap_or_default();
+        let has_room =
+            count < self.bounds.per_address_max || self.proxies.hold(address.to_canonical());
+        let is_admitted = has_room && self.connections < self.bounds.connections_max;
         if is_admitted {
-            *count += 1;
+            self.connections += 1;
+            self.by_line.insert(line(address), count + 1);
         }
         is_admitted
     }
 
     /// A connection of this address, handed over before, has ended.
     pub fn release(&mut self, address: IpAddr) {
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count = count.saturating_sub(1);
+        let line = line(address);
+        if let Some(count) = self.by_line.get_mut(&line) {
+            self.connections -= 1;
+            *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&address);
+                self.by_line.remove(&line);
             }
+        }
+    }
+
+    fn enqueue(&mut self, place: Place) {
+        let Some(connection) = self.places.get_mut(place) else { return };
+        if !connection.is_queued {
+            connection.is_queued = true;
+            self.queue.push_back(place);
         }
     }
 
@@ -234,24 +254,19 @@ impl Listener {
     }
 
     /// What epoll says of a connection.
-    fn hear(
-        &mut self,
-        place: Place,
-        flags: epoll::EventFlags,
-        room: &mut [u8],
-        work: &mut Work<'_, '_>,
-    ) {
+    fn hear(&mut self, place: Place, flags: epoll::EventFlags) {
         let Some(connection) = self.places.get_mut(place) else { return };
         if connection.note(flags) {
             self.close(place);
-        } else if connection.waits == 0 && connection.held.is_empty() {
-            self.read(place, room, work);
+        } else if !connection.is_waiting {
+            self.enqueue(place);
         }
     }
 
-    /// After an answer: what was read with the requests before, or what has come meanwhile.
-    fn go_on(&mut self, place: Place, room: &mut [u8], work: &mut Work<'_, '_>) {
+    /// What was read with the request before, or what has come.
+    fn serve(&mut self, place: Place, room: &mut [u8], work: &mut Work<'_, '_>) {
         let Some(connection) = self.places.get_mut(place) else { return };
+        connection.is_queued = false;
         let held = std::mem::take(&mut connection.held);
         if held.is_empty() {
             self.read(place, room, work);
@@ -288,55 +303,39 @@ impl Listener {
         connection.held = data.get(taken.bytes..).unwrap_or_default().to_vec();
         connection.answer = taken.answer;
         connection.is_last = taken.is_last;
-        let kind = taken.kind;
-        for (partition, record) in taken.records {
-            let is_its = |batch: &&mut Batch| (batch.partition, batch.kind) == (partition, kind);
-            let batch = match work.turn.batches.iter_mut().find(is_its) {
-                Some(batch) => batch,
-                None => {
-                    self.batches += 1;
-                    work.turn.batches.push(Batch {
-                        number: self.batches,
-                        partition,
-                        kind,
-                        records: Vec::new(),
-                    });
-                    self.waiting.insert(self.batches, Vec::new());
-                    let Some(batch) = work.turn.batches.last_mut() else { continue };
-                    batch
-                }
-            };
-            batch.records.push(record);
-            let Some(waiting) = self.waiting.get_mut(&batch.number) else { continue };
-            if waiting.last() != Some(&place) {
-                waiting.push(place);
-                connection.waits += 1;
+        connection.is_waiting = true;
+        let (partition, kind, record) = (taken.partition, taken.kind, taken.record);
+        let is_its = |batch: &&mut Batch| (batch.partition, batch.kind) == (partition, kind);
+        let number = match work.turn.batches.iter_mut().find(is_its) {
+            Some(batch) => {
+                batch.records.push(record);
+                batch.number
             }
-        }
-        if !connection.is_last {
+            None => {
+                self.batches += 1;
+                let number = self.batches;
+                work.turn.batches.push(Batch { number, partition, kind, records: vec![record] });
+                number
+            }
+        };
+        self.waiting.entry(number).or_default().push(place);
+        if !taken.is_last {
             self.watch(place);
-        }
-        if self.places.get_mut(place).is_some_and(|connection| connection.waits == 0) {
-            self.write(place, work.now_ms);
         }
     }
 
-    /// A batch is safe, or given up: the answers that waited for nothing else leave. Whether a
-    /// turn is wanted, though nothing may have come.
+    /// A batch is safe, or given up: the answers that waited for it leave. Whether a turn is
+    /// wanted, though nothing may have come.
     pub fn answer(&mut self, number: u64, now_ms: u64) -> bool {
         for place in self.waiting.remove(&number).unwrap_or_default() {
-            let Some(connection) = self.places.get_mut(place) else { continue };
-            connection.waits = connection.waits.saturating_sub(1);
-            if connection.waits == 0 {
-                self.write(place, now_ms);
-            }
+            self.write(place, now_ms);
         }
-        !self.again.is_empty() || !self.handed.is_empty()
+        !self.queue.is_empty() || !self.handed.is_empty()
     }
 
     fn write(&mut self, place: Place, now_ms: u64) {
-        let due_ms = now_ms.saturating_add(self.keep_alive_ms);
         let Some(connection) = self.places.get_mut(place) else { return };
+        connection.is_waiting = false;
         let Some(unsent) = connection.write() else {
             self.close(place);
             return;
@@ -347,9 +346,10 @@ impl Listener {
         } else if connection.is_last || self.is_draining {
             self.close(place);
         } else {
-            connection.due_ms = due_ms;
+            connection.since_ms = now_ms;
+            connection.is_silent = false;
             if connection.is_readable || !connection.held.is_empty() {
-                self.again.push(place);
+                self.enqueue(place);
             }
         }
     }
@@ -366,10 +366,17 @@ impl Listener {
         }
     }
 
-    /// Closes connections that were idle for too long, and takes new ones again where there was
-    /// no descriptor for them. To be called from time to time.
+    /// Closes connections that were idle for too long, sooner where there are many, and takes new
+    /// ones again where there was no descriptor for them. To be called from time to time.
     pub fn expire(&mut self, now_ms: u64) {
-        self.close_where(|connection| connection.waits == 0 && connection.due_ms <= now_ms);
+        let Bounds { connections_max, head_ms, keep_alive_ms, .. } = self.bounds;
+        let percent = self.connections.saturating_mul(100) / connections_max.max(1);
+        let is_crowded = percent >= HOT_CROWDED_PERCENT;
+        self.close_where(|connection| {
+            let may_ms = if connection.is_silent || is_crowded { head_ms } else { keep_alive_ms };
+            let is_idle = !connection.is_waiting && !connection.is_queued;
+            is_idle && connection.since_ms.saturating_add(may_ms) <= now_ms
+        });
         if self.is_short {
             self.is_short = false;
             for (number, socket) in self.sockets.iter().enumerate() {
@@ -391,17 +398,25 @@ impl Listener {
     pub fn drain(&mut self) {
         self.is_draining = true;
         self.sockets.clear();
-        self.close_where(|connection| connection.waits == 0);
+        self.close_where(|connection| !connection.is_waiting);
     }
 
     /// Connections whose answers wait.
     pub fn pending(&self) -> usize {
-        self.places.iter().filter(|(_, connection)| connection.waits > 0).count()
+        self.places.iter().filter(|(_, connection)| connection.is_waiting).count()
     }
 
     /// Closes every connection.
     pub fn close_all(&mut self) {
         self.close_where(|_| true);
+    }
+}
+
+/// Whom connections are counted of: an address, of IPv6 the network that one line has.
+pub(crate) fn line(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from(address.to_bits() >> 64 << 64).into(),
     }
 }
 

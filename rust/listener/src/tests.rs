@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use headwater_engine::limits::{HOT_ACCEPTS_MAX, HOT_EVENTS_MAX, HOT_READ_BYTES};
+use headwater_engine::limits::{HOT_ACCEPTS_MAX, HOT_READ_BYTES, HOT_SERVED_MAX};
 use headwater_hotpath::{Kind, Ranges, Taken};
 
-use crate::{Handed, Listener, Turn};
+use crate::listener::line;
+use crate::{Bounds, Handed, Listener, Turn};
 
 const HEAD_MS: u64 = 5000;
 const KEEP_ALIVE_MS: u64 = 75_000;
@@ -21,25 +22,31 @@ struct Server {
     offered: Vec<usize>,
 }
 
-/// Takes one line of the form `partition ... \n`; `!` at its end closes. Others are not its own.
+/// Takes one line of the form `partition\n`; `!` at its end closes. Others are not its own.
 fn take(data: &[u8], answer: &str) -> Option<Taken> {
     let end = data.iter().position(|&byte| byte == b'\n')? + 1;
     let line = std::str::from_utf8(&data[..end]).ok()?;
-    let numbers: Option<Vec<u16>> =
-        line.trim_end_matches(['!', '\n']).split(' ').map(|word| word.parse().ok()).collect();
     Some(Taken {
         bytes: end,
         answer: answer.into(),
         kind: Kind::Click,
-        records: numbers?.into_iter().map(|number| (number, line.into())).collect(),
+        partition: line.trim_end_matches(['!', '\n']).parse().ok()?,
+        record: line.into(),
         is_last: line.ends_with("!\n"),
     })
 }
 
+fn bounds(connections_max: usize, per_address_max: usize) -> Bounds {
+    Bounds { connections_max, per_address_max, head_ms: HEAD_MS, keep_alive_ms: KEEP_ALIVE_MS }
+}
+
 impl Server {
     fn new(per_address_max: usize) -> Self {
-        let proxies = Ranges::default();
-        let mut listener = Listener::new(proxies, per_address_max, HEAD_MS, KEEP_ALIVE_MS).unwrap();
+        Self::bound(Ranges::default(), bounds(usize::MAX, per_address_max))
+    }
+
+    fn bound(proxies: Ranges, bounds: Bounds) -> Self {
+        let mut listener = Listener::new(proxies, bounds).unwrap();
         let port = listener.listen(SocketAddr::new(LOCAL, 0), 512).unwrap();
         Self { listener, port, answer: "done\n".to_owned(), offered: Vec::new() }
     }
@@ -96,16 +103,19 @@ fn is_silent(stream: &TcpStream) -> bool {
 }
 
 #[test]
-fn an_answer_leaves_when_all_its_batches_are_done() {
+fn an_answer_leaves_when_its_batch_is_done() {
     let mut server = Server::new(9);
-    let mut stream = server.connect();
-    stream.write_all(b"1 2 1\n").unwrap();
-    assert_eq!(server.batches(), [(1, 1, 2), (2, 2, 1)]);
-    assert_eq!(server.listener.pending(), 1);
+    let mut streams = [server.connect(), server.connect()];
+    streams[0].write_all(b"1\n").unwrap();
+    streams[1].write_all(b"2\n").unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(server.batches(), [(1, 1, 1), (2, 2, 1)]);
+    assert_eq!(server.listener.pending(), 2);
     server.listener.answer(2, 0);
-    assert!(is_silent(&stream));
+    assert!(is_silent(&streams[0]));
+    assert_eq!(heard(&mut streams[1]), "done\n");
     server.listener.answer(1, 0);
-    assert_eq!(heard(&mut stream), "done\n");
+    assert_eq!(heard(&mut streams[0]), "done\n");
     assert_eq!(server.listener.pending(), 0);
 }
 
@@ -258,9 +268,7 @@ fn one_address_has_so_many_connections_and_no_more_until_one_ends() {
 #[test]
 fn trusted_proxies_have_any_number() {
     let any = [0, u32::MAX].map(u32::to_ne_bytes).concat();
-    let mut server = Server::new(0);
-    server.listener = Listener::new(Ranges::new(&any, &[]), 0, HEAD_MS, KEEP_ALIVE_MS).unwrap();
-    server.port = server.listener.listen(SocketAddr::new(LOCAL, 0), 512).unwrap();
+    let mut server = Server::bound(Ranges::new(&any, &[]), bounds(9, 0));
     server.connect().write_all(b"1\n").unwrap();
     assert_eq!(server.batches().len(), 1);
 }
@@ -268,7 +276,7 @@ fn trusted_proxies_have_any_number() {
 #[test]
 fn a_turn_takes_so_many_connections_and_events_and_the_next_the_rest() {
     let mut server = Server::new(usize::MAX);
-    let count = HOT_EVENTS_MAX + 10;
+    let count = HOT_SERVED_MAX + 10;
     let mut streams = Vec::new();
     let mut taken = 0;
     for _ in 0..count {
@@ -290,8 +298,94 @@ fn a_turn_takes_so_many_connections_and_events_and_the_next_the_rest() {
     }
     std::thread::sleep(Duration::from_millis(50));
     let of_turn = |turn: Turn| turn.batches.iter().map(|batch| batch.records.len()).sum::<usize>();
-    assert_eq!(of_turn(server.turn(0)), HOT_EVENTS_MAX);
-    assert_eq!(of_turn(server.turn(0)), count - HOT_EVENTS_MAX);
+    assert_eq!(of_turn(server.turn(0)), HOT_SERVED_MAX);
+    assert_eq!(of_turn(server.turn(0)), count - HOT_SERVED_MAX);
+}
+
+#[test]
+fn however_much_each_has_sent_they_are_served_in_turn() {
+    let mut server = Server::new(usize::MAX);
+    let mut streams: Vec<TcpStream> = (0..HOT_SERVED_MAX).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(&b"1\n".repeat(50)).unwrap();
+    }
+    let mut served = 0;
+    while served < streams.len() {
+        served += server.turn(0).batches.iter().map(|batch| batch.records.len()).sum::<usize>();
+    }
+    // One that comes last waits for one request of each of them.
+    let mut last = server.connect();
+    last.write_all(b"2\n").unwrap();
+    for number in 1..=streams.len() as u64 {
+        server.listener.answer(number, 0);
+    }
+    let turn = server.turn(0);
+    assert_eq!(turn.batches.iter().map(|batch| batch.records.len()).sum::<usize>(), HOT_SERVED_MAX);
+    assert!(turn.is_unfinished);
+    let turn = server.turn(0);
+    let of_partition: Vec<_> =
+        turn.batches.iter().map(|batch| (batch.partition, batch.records.len())).collect();
+    assert_eq!(of_partition, [(2, 1)]);
+    assert!(!turn.is_unfinished);
+}
+
+#[test]
+fn a_panic_of_the_lane_is_nobody_elses() {
+    let mut server = Server::new(9);
+    let mut streams = [server.connect(), server.connect()];
+    for stream in &mut streams {
+        stream.write_all(b"1\n").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    let turn = || server.listener.turn(0, &mut |_, _| unreachable!("a fault of the lane"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn)).is_err());
+    assert_eq!(server.batches(), [(1, 1, 1)]);
+    server.listener.answer(1, 0);
+    assert_eq!(heard(&mut streams[1]), "done\n");
+}
+
+#[test]
+fn all_addresses_together_have_so_many_connections() {
+    let any = [0, u32::MAX].map(u32::to_ne_bytes).concat();
+    let mut server = Server::bound(Ranges::new(&any, &[]), bounds(2, 9));
+    let streams: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
+    assert_eq!(server.until(|turn| turn.refused > 0).refused, 1);
+    assert_eq!(streams[2].peek(&mut [0; 1]).unwrap(), 0);
+    (&streams[0]).write_all(b"x\n").unwrap();
+    let _handed = server.handed();
+    let _refused = server.connect();
+    assert_eq!(server.until(|turn| turn.refused > 0).refused, 1);
+    server.listener.release(LOCAL);
+    server.connect().write_all(b"1\n").unwrap();
+    assert_eq!(server.batches().len(), 1);
+}
+
+#[test]
+fn idle_connections_expire_sooner_where_there_are_many() {
+    let mut server = Server::bound(Ranges::default(), bounds(4, 9));
+    let mut streams: Vec<TcpStream> = (0..2).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"1\n").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(server.batches(), [(1, 1, 2)]);
+    server.listener.answer(1, 0);
+    assert!(streams.iter_mut().all(|stream| heard(stream) == "done\n"));
+    server.listener.expire(HEAD_MS);
+    assert!(streams.iter().all(is_silent));
+    let third = server.connect();
+    std::thread::sleep(Duration::from_millis(20));
+    server.turn(HEAD_MS);
+    server.listener.expire(HEAD_MS);
+    assert!(streams.iter_mut().all(|stream| stream.read(&mut [0; 1]).unwrap() == 0));
+    assert!(is_silent(&third));
+}
+
+#[test]
+fn connections_are_counted_of_an_address_or_of_a_network_of_ipv6() {
+    let line_of = |text: &str| line(text.parse().unwrap()).to_string();
+    assert_eq!(line_of("203.0.113.9"), "203.0.113.9");
+    assert_eq!(line_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use headwater_engine::limits::{DAY_MS, HOT_REQUESTS_MAX};
+use headwater_engine::limits::DAY_MS;
 use headwater_engine::record::{Body, Record};
 use headwater_hotpath::{
     AddressLists, DayKeys, Event, HotLane, Kind, Link, Part, Ranges, Rules, Source, Taken, Token,
@@ -186,34 +186,35 @@ pub fn hotpath_bytes(data: &[u8]) -> usize {
     let mut lane = lane();
     let mut count = 0;
     for peer in ["127.0.0.1", "2001:db8::1"] {
-        let Some(taken) = take(&mut lane, &data, peer) else { continue };
-        let requests = by_the_letter(&data[..taken.bytes]);
-        assert_eq!(requests.len(), taken.records.len());
-        assert!((1..=HOT_REQUESTS_MAX).contains(&requests.len()));
-        check_records(&taken);
-        check_answers(&taken);
-        // The same again, without what follows, and with anything else behind it.
-        assert_eq!(take(&mut lane, &data[..taken.bytes], peer).as_ref(), Some(&taken));
-        for more in [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\r\n", b"G", &data] {
-            check_with_more(&mut lane, &data[..taken.bytes], more, peer, &taken);
+        let mut rest = &data[..];
+        while let Some(taken) = take(&mut lane, rest, peer) {
+            let request;
+            (request, rest) = rest.split_at(taken.bytes);
+            check_letter(request);
+            check_record(&taken);
+            check_answer(&taken);
+            // The same again, without what follows, and with anything else behind it.
+            assert_eq!(take(&mut lane, request, peer).as_ref(), Some(&taken));
+            for more in [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\r\n", b"G", &data] {
+                // A request to close is left to the ordinary lane when something follows.
+                let expected = (!taken.is_last).then_some(&taken);
+                let found = take(&mut lane, &[request, more].concat(), peer);
+                assert_eq!(found.as_ref(), expected);
+            }
+            for end in [1, request.len() / 2, request.len() - 2, request.len() - 1] {
+                assert_eq!(take(&mut lane, &request[..end], peer), None);
+            }
+            count += 1;
         }
-        check_apart(&mut lane, &requests, peer, &taken);
-        count += requests.len();
     }
     count
 }
 
-/// Requests whose end is their first empty line, each a plain head.
-fn by_the_letter(mut data: &[u8]) -> Vec<&[u8]> {
-    let mut found = Vec::new();
-    while !data.is_empty() {
-        let end = data.windows(END.len()).position(|window| window == END).unwrap();
-        let (request, rest) = data.split_at(end + END.len());
-        check_head(std::str::from_utf8(&request[..end]).unwrap());
-        found.push(request);
-        data = rest;
-    }
-    found
+/// A request's end is its first empty line, and it is a plain head.
+fn check_letter(request: &[u8]) {
+    let end = request.windows(END.len()).position(|window| window == END).unwrap();
+    assert_eq!(end + END.len(), request.len());
+    check_head(std::str::from_utf8(&request[..end]).unwrap());
 }
 
 fn check_head(head: &str) {
@@ -238,75 +239,38 @@ fn check_head(head: &str) {
     assert_eq!(names.len(), count, "a header twice");
 }
 
-fn check_records(taken: &Taken) {
-    for (partition, bytes) in &taken.records {
-        let record = Record::decode(bytes).unwrap();
-        assert_eq!((*partition, record.brand, record.accept_ms), (5, 4, NOW_MS));
-        assert_eq!(&record.encode(), bytes);
-        match (&record.body, taken.kind) {
-            (Body::Click(click), Kind::Click) => assert_eq!((click.program, click.link), (2, 1)),
-            (Body::Conversion(report), Kind::Conversion) => {
-                assert_eq!((report.program, report.event_type, report.refused), (2, 1, None));
-                assert!(report.money.amount_minor >= 0);
-            }
-            (Body::Conversion(report), Kind::Rejection(reason)) => {
-                assert_eq!(report.refused, Some(reason));
-                assert_eq!((report.order_id, report.identifiers.iter().count()), (None, 0));
-            }
-            (body, kind) => unreachable!("{kind:?}: {body:?}"),
+fn check_record(taken: &Taken) {
+    let record = Record::decode(&taken.record).unwrap();
+    assert_eq!((taken.partition, record.brand, record.accept_ms), (5, 4, NOW_MS));
+    assert_eq!(record.encode(), taken.record);
+    match (&record.body, taken.kind) {
+        (Body::Click(click), Kind::Click) => assert_eq!((click.program, click.link), (2, 1)),
+        (Body::Conversion(report), Kind::Conversion) => {
+            assert_eq!((report.program, report.event_type, report.refused), (2, 1, None));
+            assert!(report.money.amount_minor >= 0);
         }
+        (Body::Conversion(report), Kind::Rejection(reason)) => {
+            assert_eq!(report.refused, Some(reason));
+            assert_eq!((report.order_id, report.identifiers.iter().count()), (None, 0));
+        }
+        (body, kind) => unreachable!("{kind:?}: {body:?}"),
     }
 }
 
-/// Every answer has the headers of its kind alone, and the image where there is to be one.
-fn check_answers(taken: &Taken) {
+/// The answer has the headers of its kind alone, and the image where there is to be one.
+fn check_answer(taken: &Taken) {
     let (status, headers, body) = match taken.kind {
         Kind::Click => ("HTTP/1.1 302 Found", CLICK_HEADERS, &b""[..]),
         Kind::Conversion | Kind::Rejection(_) => ("HTTP/1.1 200 OK", PIXEL_HEADERS, IMAGE),
     };
-    let mut rest = &taken.answer[..];
-    for number in 1..=taken.records.len() {
-        let end = rest.windows(END.len()).position(|window| window == END).unwrap();
-        let head = std::str::from_utf8(&rest[..end]).unwrap();
-        let mut lines = head.split("\r\n");
-        assert_eq!(lines.next(), Some(status));
-        let names: Vec<&str> = lines.map(|line| line.split_once(": ").unwrap().0).collect();
-        assert!(names.iter().all(|name| headers.contains(name)), "{head}");
-        let is_last = taken.is_last && number == taken.records.len();
-        assert_eq!(names.contains(&"Connection"), is_last);
-        assert!(head.bytes().all(|byte| b"\r\n".contains(&byte) || (b' '..=b'~').contains(&byte)));
-        rest = rest[end + END.len()..].strip_prefix(body).unwrap();
-    }
-    assert!(rest.is_empty());
-}
-
-fn check_with_more(lane: &mut HotLane, data: &[u8], more: &[u8], peer: &str, taken: &Taken) {
-    let both = [data, more].concat();
-    match take(lane, &both, peer) {
-        Some(found) => {
-            let known = taken.records.len() - usize::from(taken.is_last);
-            assert!(found.records.len() >= known);
-            assert_eq!(found.records[..known], taken.records[..known]);
-            if !taken.is_last {
-                assert!(found.answer.starts_with(&taken.answer));
-            }
-        }
-        // A request to close is left to the ordinary lane when something follows.
-        None => assert!(taken.is_last && taken.records.len() == 1),
-    }
-}
-
-/// Requests one by one come to the same, and no part of one is one.
-fn check_apart(lane: &mut HotLane, requests: &[&[u8]], peer: &str, taken: &Taken) {
-    let mut answer = Vec::new();
-    for (request, record) in requests.iter().zip(&taken.records) {
-        let found = take(lane, request, peer).unwrap();
-        assert_eq!((found.bytes, found.kind), (request.len(), taken.kind));
-        assert_eq!(&found.records, std::slice::from_ref(record));
-        answer.extend_from_slice(&found.answer);
-        for end in [1, request.len() / 2, request.len() - 2, request.len() - 1] {
-            assert_eq!(take(lane, &request[..end], peer), None);
-        }
-    }
-    assert_eq!(answer, taken.answer);
+    let answer = &taken.answer[..];
+    let end = answer.windows(END.len()).position(|window| window == END).unwrap();
+    let head = std::str::from_utf8(&answer[..end]).unwrap();
+    let mut lines = head.split("\r\n");
+    assert_eq!(lines.next(), Some(status));
+    let names: Vec<&str> = lines.map(|line| line.split_once(": ").unwrap().0).collect();
+    assert!(names.iter().all(|name| headers.contains(name)), "{head}");
+    assert_eq!(names.contains(&"Connection"), taken.is_last);
+    assert!(head.bytes().all(|byte| b"\r\n".contains(&byte) || (b' '..=b'~').contains(&byte)));
+    assert_eq!(&answer[end + END.len()..], body);
 }

@@ -28,15 +28,16 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn requests_of_every_kind_are_among_those_that_are_taken() {
     let report = "GET /px.gif?program=check&event=lead";
-    for (targets, count) in [
-        (["GET /c/a?color=%41", "GET /own", "GET /c/tokens?sub1=%C3%A9"], 6),
-        ([&*format!("{report}&customer_id=c"), &format!("{report}&promo_code=c"), "GET /c/b"], 4),
-        ([report, &format!("{report}&amount=1"), "GET /c/a"], 4),
+    for targets in [
+        ["GET /c/a?color=%41", "GET /own", "GET /c/tokens?sub1=%C3%A9"],
+        [&*format!("{report}&customer_id=c"), &format!("{report}&promo_code=c"), "GET /c/a"],
+        [report, &format!("{report}&amount=1"), "GET /c/a"],
     ] {
         let heads =
             targets.map(|target| format!("{target} HTTP/1.1\r\nHost: go.shop.example\r\n\r\n"));
         let bytes = [&[0], heads.concat().as_bytes()].concat();
-        assert_eq!(fuzz_bodies::hotpath_bytes(&bytes), count, "{targets:?}");
+        // Of each of two peers.
+        assert_eq!(fuzz_bodies::hotpath_bytes(&bytes), 2 * targets.len(), "{targets:?}");
     }
 }
 
