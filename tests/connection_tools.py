@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import REGISTRY
 
 from edge_tools import Running
-from headwater.journal.lane import Waiter
+from headwater.journal.lane import Block, Waiter
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def settle(edge: Running, outcome: bool | Exception = True) -> None:
     edge.writer.outcome = outcome
     waiting, edge.waiting = edge.waiting, []  # type: ignore[attr-defined]
     for waiter in waiting:
-        edge.loop.call_soon_threadsafe(edge.writer._settle, waiter, outcome)
+        edge.loop.call_soon_threadsafe(waiter.tell, outcome, 1)
 
 
 def keep_waiting(edge: Running) -> None:
@@ -33,7 +33,7 @@ def keep_waiting(edge: Running) -> None:
     edge.waiting = []  # type: ignore[attr-defined]
     put = edge.writer.put
 
-    def noted(partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+    def noted(partition: int, records: Sequence[bytes] | Block, waiter: Waiter) -> None:
         put(partition, records, waiter)
         if edge.writer.outcome is None:
             edge.waiting.extend([waiter] * len(records))  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from headwater import ids
+from headwater import _core, ids
 from headwater.config import Config
 from headwater.edge.accept import DeadlineQueue
 from headwater.edge.context import Edge
@@ -29,7 +29,8 @@ from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
 from headwater.edge.server import Listener
 from headwater.errors import JournalFull
-from headwater.journal.lane import Waiter
+from headwater.journal.lane import Block, Caller, Waiter
+from headwater.journal.writer import pass_over
 from headwater.model.records import Client, Network, Request, decode
 
 KEY = "events-key-of-the-tests"
@@ -51,28 +52,26 @@ class FakeWriter:
         self.accepting = True
         self.spool_bytes = 0
         self.pending_frames = 0
+        self.gather = pass_over
 
     def submit(self, partition: int, record: bytes) -> asyncio.Future[bool]:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.put(partition, (record,), future)
+        self.put(partition, (record,), Caller(future))
         return future
 
-    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
+    def put(self, partition: int, records: Sequence[bytes] | Block, waiter: Waiter) -> None:
         if self.full:
             raise JournalFull("full")
-        for record in records:
+        each = [records[at] for at in range(len(records))]
+        if isinstance(records, _core.HotRecords):
+            # A frame takes them unread: they are what it would have found right.
+            of_each = _core.encode_frame(partition, 1, 1, each)
+            assert _core.encode_frame(partition, 1, 1, [records]) == of_each
+            assert records.size_bytes == sum(map(len, each))
+        for record in each:
             self.records.append((partition, record))
             if self.outcome is not None:
-                asyncio.get_running_loop().call_soon(self._settle, waiter, self.outcome)
-
-    @staticmethod
-    def _settle(waiter: Waiter, outcome: bool | Exception) -> None:
-        if waiter.done():
-            return
-        if isinstance(outcome, Exception):
-            waiter.set_exception(outcome)
-        else:
-            waiter.set_result(outcome)
+                asyncio.get_running_loop().call_soon(waiter.tell, self.outcome, 1)
 
     def taken(self) -> list[Any]:
         """The records so far, decoded; they are forgotten then."""

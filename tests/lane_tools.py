@@ -6,7 +6,6 @@ what follows from them; everything else is compared byte for byte.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import re
 import socket
@@ -24,7 +23,7 @@ from headwater.edge import identifiers
 from headwater.edge.lists import Lists
 from headwater.edge.network import Networks
 from headwater.edge.protocol import Deadlines
-from headwater.journal.lane import Waiter
+from headwater.journal.lane import Block, Caller, Waiter
 from headwater.model.records import Flag, IdentifierType, Kind, Record
 from hot_tools import CLOSE, HOST, NOW_MS, TODAY, VISITOR, get
 
@@ -47,9 +46,8 @@ class Lanes:
     def __post_init__(self) -> None:
         put = self.hot.writer.put
 
-        def noted(partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
-            # The ordinary lane waits for futures.
-            if not isinstance(waiter, asyncio.Future):
+        def noted(partition: int, records: Sequence[bytes] | Block, waiter: Waiter) -> None:
+            if not isinstance(waiter, Caller):
                 self.taken += len(records)
             put(partition, records, waiter)
 

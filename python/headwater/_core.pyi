@@ -59,8 +59,25 @@ class EnginePoisonedError(CoreError):
     ms: int
     seq: int
 
-def encode_frame(partition: int, producer: int, first_sequence: int, records: list[bytes]) -> bytes:
-    """Put 1 to 1024 records into one frame of at most 1 MiB; each is checked first.
+@final
+class HotRecords:
+    """Records that the hot lane has made and checked, in one piece."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all of them."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int) -> bytes: ...
+
+def encode_frame(
+    partition: int,
+    producer: int,
+    first_sequence: int,
+    records: Sequence[bytes | HotRecords],
+) -> bytes:
+    """Put 1 to 1024 records into one frame of at most 1 MiB. Each is checked first, but for those
+    of the hot lane, which were.
 
     Record `i` gets the sequence `first_sequence + i`; sequences start from 1. Raises `FrameError`.
     """
@@ -376,7 +393,7 @@ class HotListener:
     def turn(
         self, lane: HotLane, now_ms: int, date: str, monotonic_ms: int
     ) -> tuple[
-        list[tuple[int, int, list[bytes], str, str | None]],
+        list[tuple[int, int, HotRecords, str, str | None]],
         list[tuple[int, str, bytes, bool, bytes]],
         int,
         list[Exception],

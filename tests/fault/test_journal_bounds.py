@@ -56,17 +56,11 @@ def test_the_bound_in_bytes(valkey: tools.Server, short_folder: Path) -> None:
 
 def test_several_records_are_taken_all_or_none(valkey: tools.Server, short_folder: Path) -> None:
     cost = 60 + 32 + 8
-    told: list[bool] = []
+    told: list[tuple[bool | Exception, int]] = []
 
     class Waiter:
-        def done(self) -> bool:
-            return False
-
-        def set_result(self, is_in_redis: bool, /) -> None:
-            told.append(is_in_redis)
-
-        def set_exception(self, error: BaseException, /) -> None:
-            raise error
+        def tell(self, outcome: bool | Exception, number: int, /) -> None:
+            told.append((outcome, number))
 
     async def job() -> None:
         async with tools.writing(
@@ -77,9 +71,9 @@ def test_several_records_are_taken_all_or_none(valkey: tools.Server, short_folde
             with pytest.raises(JournalFull):
                 writer.put(0, records, Waiter())
             writer.put(0, records[:10], Waiter())
-            await tools.until(lambda: len(told) == 10)
+            await tools.until(lambda: told)
             assert await writer.submit(0, records[10]) is True
-        assert told == [True] * 10
+        assert told == [(True, 10)]
 
     tools.run(job())
 

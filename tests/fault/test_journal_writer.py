@@ -13,6 +13,7 @@ import journal_tools as tools
 from headwater import limits
 from headwater.journal import keys
 from headwater.journal.spool import LOCK
+from headwater.journal.writer import pass_over
 
 short_folder = tools.short_folder
 valkey = tools.valkey
@@ -62,6 +63,68 @@ def test_records_gather_while_a_frame_is_in_flight(
                 (101, 100),
                 (201, 50),
             ]
+
+    tools.run(job())
+
+
+def test_whoever_waits_for_records_of_several_frames_is_told_with_each(
+    valkey: tools.Server, short_folder: Path
+) -> None:
+    told: dict[str, list[tuple[bool | Exception, int]]] = {"first": [], "second": []}
+
+    class Block:
+        def __init__(self, records: list[bytes]) -> None:
+            self.records = records
+            self.size_bytes = sum(map(len, records))
+
+        def __len__(self) -> int:
+            return len(self.records)
+
+        def __getitem__(self, at: int, /) -> bytes:
+            return self.records[at]
+
+    class Waiter:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def tell(self, outcome: bool | Exception, number: int, /) -> None:
+            told[self.name].append((outcome, number))
+
+    async def job() -> None:
+        async with tools.writing(
+            valkey.url, short_folder / "spool", frame_records_max=100
+        ) as writer:
+            await tools.until(lambda: writer.redis_ok)
+            records = [tools.record(tools.PRODUCER, n) for n in range(290)]
+            writer.put(0, Block(records[:150]), Waiter("first"))
+            writer.put(0, records[150:], Waiter("second"))
+            await tools.until(lambda: sum(number for _, number in told["second"]) == 140)
+        assert told["first"] == [(True, 100), (True, 50)]
+        assert told["second"] == [(True, 50), (True, 90)]
+
+    tools.run(job())
+
+
+def test_what_waits_elsewhere_goes_by_the_next_frame(
+    valkey: tools.Server, short_folder: Path
+) -> None:
+    async def job() -> None:
+        async with tools.writing(valkey.url, short_folder / "spool") as writer:
+            await tools.until(lambda: writer.redis_ok)
+            elsewhere = [tools.record(tools.PRODUCER, n) for n in range(1, 4)]
+            more = []
+
+            def gather() -> None:
+                more.extend(writer.submit(0, record) for record in elsewhere)
+                more.append(writer.submit(1, tools.record(tools.PRODUCER, 9)))
+                elsewhere.clear()
+                writer.gather = pass_over
+
+            writer.gather = gather
+            await writer.submit(0, tools.record(tools.PRODUCER, 0))
+            await asyncio.gather(*more)
+            counts = {at: [keys.frame_name(f).records for f in valkey.frames(at)] for at in (0, 1)}
+            assert counts == {0: [4], 1: [1]}
 
     tools.run(job())
 

@@ -123,7 +123,7 @@ def test_no_more_is_read_than_is_held_while_answers_wait(edge: Running, opened: 
             send_for_ever(sock)
         assert len(edge.take()) == 1
         waiter = edge.waiting[0]  # type: ignore[attr-defined]
-        if isinstance(waiter, hot.Answers):
+        if isinstance(waiter, hot.Answer):
             assert 0 < len(waiter._protocol._held) <= READ_BYTES_MAX
 
 

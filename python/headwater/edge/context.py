@@ -17,7 +17,7 @@ from headwater.edge.memory import Memory
 from headwater.edge.meters import Meters
 from headwater.edge.network import Networks
 from headwater.edge.targets import Targets
-from headwater.journal.lane import Waiter
+from headwater.journal.lane import Block, Waiter
 
 Decision = dict[str, Any]
 
@@ -34,12 +34,15 @@ class Writer(Protocol):
     @property
     def pending_frames(self) -> int: ...
 
+    gather: Callable[[], None]
+    """Asked before each frame, to `put` what waits elsewhere. Must not raise."""
+
     def submit(self, partition: int, record: bytes) -> asyncio.Future[bool]:
         """True when safe in Redis, False when safe in the spool alone; raises JournalFull."""
         ...
 
-    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
-        """The same with several, all or none, and `waiter` is told of each."""
+    def put(self, partition: int, records: Sequence[bytes] | Block, waiter: Waiter) -> None:
+        """The same with several, all or none; `waiter` is told of them."""
         ...
 
 

@@ -17,7 +17,6 @@ from aiohttp.web_protocol import _ErrInfo
 
 from headwater import clock
 from headwater.edge import hot_counts
-from headwater.edge.accept import DeadlinePassed
 from headwater.edge.hot_links import HotLinks, Taken
 from headwater.edge.protocol import EdgeProtocol, EdgeServer
 
@@ -27,52 +26,49 @@ _HEAD_END = b"\r\n\r\n"
 _NANOSECONDS = 1e9
 
 
-class Answers:
-    """What one chunk's requests are answered once their events are safe, or the deadline passes.
+class Answer:
+    """What a request is answered once its event is safe, or the deadline passes.
 
-    It is what the journal tells, in a future's place, of each of its records. `kind` is what they
-    are: clicks, conversions, rejections.
+    It is what the journal tells of its record. `kind` is what that is: click, conversion,
+    rejection.
     """
 
-    __slots__ = ("_began_ns", "_left", "_protocol", "count", "data", "is_last", "kind")
+    __slots__ = ("_began_ns", "_is_done", "_protocol", "data", "is_last", "kind")
 
-    def __init__(
-        self, protocol: HotProtocol, data: bytes, count: int, kind: str, *, is_last: bool
-    ) -> None:
+    def __init__(self, protocol: HotProtocol, data: bytes, kind: str, *, is_last: bool) -> None:
         self._protocol = protocol
         self.kind = kind
         self._began_ns = clock.perf_ns()
-        self._left = count
+        self._is_done = False
         self.data = data
-        self.count = count
         self.is_last = is_last
 
     @property
     def seconds(self) -> float:
-        """How long they have waited."""
+        """How long it has waited."""
         return (clock.perf_ns() - self._began_ns) / _NANOSECONDS
 
     def done(self) -> bool:
-        return self._left == 0
+        return self._is_done
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._protocol._loop
 
-    def set_result(self, is_in_redis: bool, /) -> None:  # noqa: ARG002
-        """One event is safe."""
-        self._protocol.hot.edge.meters.accepted(self.kind)
-        self._settle(1)
+    def set_exception(self, error: Exception, /) -> None:
+        """The deadline passed: the visitor leaves."""
+        self.tell(error, 1)
 
-    def set_exception(self, error: BaseException, /) -> None:
-        """One event is not, or the deadline passed for all that are left: the visitors leave."""
-        number = self._left if isinstance(error, DeadlinePassed) else 1
-        hot_counts.not_safe(self._protocol.hot.edge.meters, self.kind, error, number)
-        self._settle(number)
-
-    def _settle(self, number: int) -> None:
-        self._left -= number
-        if not self._left:
-            self._protocol.answer(self)
+    def tell(self, outcome: bool | Exception, number: int, /) -> None:
+        """The event is safe, or is not; after the deadline nobody asks."""
+        if self._is_done:
+            return
+        meters = self._protocol.hot.edge.meters
+        if isinstance(outcome, Exception):
+            hot_counts.not_safe(meters, self.kind, outcome, number)
+        else:
+            meters.accepted(self.kind, number)
+        self._is_done = True
+        self._protocol.answer(self)
 
 
 class HotProtocol(EdgeProtocol):
@@ -83,7 +79,7 @@ class HotProtocol(EdgeProtocol):
     def __init__(self, manager: EdgeServer, *, hot: HotLinks, **arguments: Any) -> None:
         super().__init__(manager, **arguments)
         self.hot = hot
-        self._pending: Answers | None = None
+        self._pending: Answer | None = None
         self._held = b""
         self._peer = ""
         self._unsent = b""
@@ -135,7 +131,7 @@ class HotProtocol(EdgeProtocol):
 
     def _process_keepalive(self) -> None:
         if self._pending is not None:
-            # The connection is not idle; its answers start the time anew.
+            # The connection is not idle; its answer starts the time anew.
             self._keepalive_handle = None
             return
         super()._process_keepalive()
@@ -148,23 +144,23 @@ class HotProtocol(EdgeProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        size, answer, partition, record, is_last, kind, reason = taken
+        size, content, partition, record, is_last, kind, reason = taken
         rest = data[size:]
         if rest:
             self._hold(rest)
         self._server.requests_count += 1
-        answers = Answers(self, answer, 1, kind, is_last=is_last)
-        self._pending = answers
+        answer = Answer(self, content, kind, is_last=is_last)
+        self._pending = answer
         self._request_in_progress = True
         edge = self.hot.edge
         if reason is not None:
             hot_counts.refused(edge.meters, reason, 1)
         try:
-            edge.writer.put(partition, (record,), answers)
+            edge.writer.put(partition, (record,), answer)
         except Exception as error:  # noqa: BLE001 - whatever it was, the visitor arrives
-            answers.set_exception(error)
-        if not answers.done():
-            edge.click_wait.limit(answers)
+            answer.tell(error, 1)
+        if not answer.done():
+            edge.click_wait.limit(answer)
 
     def _offered(self, data: bytes) -> Taken | None:
         """What the lane takes of `data`; None when it is not to be asked."""
@@ -206,7 +202,7 @@ class HotProtocol(EdgeProtocol):
             )
 
     def _hold(self, data: bytes) -> None:
-        """Keep bytes until the answers before them are written; no more are read meanwhile."""
+        """Keep bytes until the answer before them is written; no more are read meanwhile."""
         self._held += data
         if not self._buffer_paused:
             self._pause_reading_for_buffer()
@@ -218,20 +214,18 @@ class HotProtocol(EdgeProtocol):
         self._resume_reading_for_buffer()
         self._receive(held)
 
-    def answer(self, answers: Answers) -> None:
-        """Write answers, as every event of theirs is safe or given up."""
+    def answer(self, answer: Answer) -> None:
+        """Write an answer, as its event is safe or given up."""
         self._pending = None
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
-        self.hot.edge.meters.observe(
-            hot_counts.ROUTES[answers.kind], answers.seconds, answers.count
-        )
+        self.hot.edge.meters.observe(hot_counts.ROUTES[answer.kind], answer.seconds, 1)
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        transport.write(answers.data)
-        if answers.is_last or self._close or self._force_close:
+        transport.write(answer.data)
+        if answer.is_last or self._close or self._force_close:
             self.force_close()
             return
         self._next_keepalive_close_time = close_at = self._loop.time() + self._keepalive_timeout

@@ -22,7 +22,7 @@ def refused(meters: Meters, reason: str, number: int) -> None:
     meters.rejected(_PIXEL, reason, number)
 
 
-def not_safe(meters: Meters, kind: str, error: BaseException, number: int) -> None:
+def not_safe(meters: Meters, kind: str, error: Exception, number: int) -> None:
     """So many events of a kind are answered without being safe."""
     if kind == _CLICK:
         is_logged = not isinstance(error, (DeadlinePassed, JournalFull))

@@ -18,10 +18,9 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from headwater import _core, clock, limits
 from headwater.edge import hot_counts
-from headwater.edge.accept import DeadlinePassed
 from headwater.edge.hot_links import HotLinks
 from headwater.edge.protocol import Deadlines, EdgeServer
-from headwater.errors import JournalFull
+from headwater.journal.writer import pass_over
 
 if TYPE_CHECKING:
     from headwater.edge.hot import HotProtocol
@@ -35,9 +34,7 @@ _LOOK_S_MAX: Final = 1.0
 
 
 class Batch:
-    """Records of one turn for one partition. The journal and the deadline tell it, in a future's
-    place, what became of each.
-    """
+    """Records of one turn for one partition. Journal and deadline tell it what became of them."""
 
     __slots__ = ("_began_ns", "_kind", "_left", "_listener", "_number", "_safe", "_size")
 
@@ -57,18 +54,18 @@ class Batch:
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return self._listener.loop
 
-    def set_result(self, is_in_redis: bool, /) -> None:  # noqa: ARG002
-        """One record is safe."""
-        self._safe += 1
-        self._left -= 1
-        if not self._left:
-            self._finish()
+    def set_exception(self, error: Exception, /) -> None:
+        """The deadline passed, or the journal takes nothing, for all that are left."""
+        self.tell(error, self._left)
 
-    def set_exception(self, error: BaseException, /) -> None:
-        """One is not, or the deadline passed, or the journal is full, for all that are left."""
-        is_of_all = isinstance(error, (DeadlinePassed, JournalFull))
-        number = self._left if is_of_all else 1
-        hot_counts.not_safe(self._listener.edge.meters, self._kind, error, number)
+    def tell(self, outcome: bool | Exception, number: int, /) -> None:
+        """So many are safe, or are not; after the deadline nobody asks."""
+        if not self._left:
+            return
+        if isinstance(outcome, Exception):
+            hot_counts.not_safe(self._listener.edge.meters, self._kind, outcome, number)
+        else:
+            self._safe += number
         self._left -= number
         if not self._left:
             self._finish()
@@ -131,6 +128,7 @@ class HotListener:
         ]
         self.loop.add_reader(self._core.fileno(), self._turn)
         self._expire()
+        self.edge.writer.gather = self._gather
         return ports[0]
 
     async def close(self, seconds: float) -> None:
@@ -144,6 +142,7 @@ class HotListener:
         self.loop.remove_reader(self._core.fileno())
         if self._look is not None:
             self._look.cancel()
+        self.edge.writer.gather = pass_over
         self._turn()
         self._core.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -163,6 +162,13 @@ class HotListener:
             self._is_wanted = True
             self.loop.call_soon(self._turn)
 
+    def _gather(self) -> None:
+        """A frame is about to leave: whoever has come by now goes with it."""
+        try:
+            self._turn()
+        except OSError as error:
+            log.error("hot lane failed", extra={"fields": {"error": type(error).__name__}})
+
     def _turn(self) -> None:
         self._is_wanted = False
         edge = self.edge
@@ -178,8 +184,7 @@ class HotListener:
             try:
                 edge.writer.put(partition, records, batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, the visitors arrive
-                while not batch.done():
-                    batch.set_exception(error)
+                batch.set_exception(error)
             else:
                 edge.click_wait.limit(batch)
         for fd, peer, unsent, is_last, unread in handed:

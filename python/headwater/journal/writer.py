@@ -19,7 +19,7 @@ from typing import Any
 from headwater import clock, faults, limits, metrics
 from headwater.errors import JournalError, JournalFull
 from headwater.journal import keys
-from headwater.journal.lane import RECORD_COST_BYTES, Frame, Lane, Waiter
+from headwater.journal.lane import RECORD_COST_BYTES, Block, Caller, Frame, Lane, Waiter
 from headwater.journal.resend import Resender, xadd
 from headwater.journal.resp import RedisError
 from headwater.journal.spool import Spool
@@ -27,8 +27,12 @@ from headwater.journal.syncer import Syncer
 
 log = logging.getLogger(__name__)
 
-EncodeFrame = Callable[[int, int, int, list[bytes]], bytes]
-"""(partition, producer, first sequence, records) -> frame."""
+EncodeFrame = Callable[[int, int, int, Sequence[Any]], bytes]
+"""(partition, producer, first sequence, records and blocks that were put) -> frame."""
+
+
+def pass_over() -> None:
+    """Nothing waits elsewhere."""
 
 
 class JournalWriter:
@@ -74,6 +78,8 @@ class JournalWriter:
             "committed_poll_ms": committed_poll_ms,
             "orphan_poll_ms": orphan_poll_ms,
         }
+        self.gather: Callable[[], None] = pass_over
+        """Asked before each frame, to `put` what waits elsewhere. Must not raise."""
         self._lanes: dict[int, Lane] = {}
         self._live: deque[Frame] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -112,12 +118,15 @@ class JournalWriter:
         to be. Raises JournalFull, and takes nothing, at a bound of memory, disk or age.
         """
         future: asyncio.Future[bool] = self._loop.create_future()
-        self.put(partition, (record,), future)
+        self.put(partition, (record,), Caller(future))
         return future
 
-    def put(self, partition: int, records: Sequence[bytes], waiter: Waiter) -> None:
-        """Take records, all or none, and tell `waiter` of each, as `submit` tells its future."""
-        cost = sum(map(len, records)) + len(records) * RECORD_COST_BYTES
+    def put(self, partition: int, records: Sequence[bytes] | Block, waiter: Waiter) -> None:
+        """Take records, one or more, all or none; `waiter` is told of them, of some at a time if
+        they go by several frames. Raises as `submit` does.
+        """
+        size = sum(map(len, records)) if isinstance(records, Sequence) else records.size_bytes
+        cost = size + len(records) * RECORD_COST_BYTES
         if cost > self._room_bytes or self._refusal is not None:
             raise JournalFull(self._refusal or "the spool's bound in bytes is reached")
         if self._gathered_bytes + cost > self._gather_bytes_max:
@@ -125,9 +134,7 @@ class JournalWriter:
         lane = self._lanes.get(partition)
         if lane is None:
             lane = self._add_lane(partition)
-        lane.records.extend(records)
-        lane.futures.extend([waiter] * len(records))
-        lane.gathered_bytes += cost
+        lane.add(records, waiter, cost)
         self._gathered_bytes += cost
         self._room_bytes -= cost
         if not lane.scheduled and lane.in_flight is None:
@@ -174,13 +181,14 @@ class JournalWriter:
         lane.scheduled = False
         if lane.in_flight is not None or not lane.records:
             return
-        records, futures, cost = lane.take(self._frame_records_max, self._frame_bytes_max)
-        self._gathered_bytes -= cost
+        self._gather(lane)
+        taken = lane.take(self._frame_records_max, self._frame_bytes_max)
+        self._gathered_bytes -= taken.cost
         first = lane.next_sequence
-        lane.next_sequence = first + len(records)
-        frame = Frame(lane, first, lane.next_sequence - 1, futures)
+        lane.next_sequence = first + taken.number
+        frame = Frame(lane, first, lane.next_sequence - 1, taken.waiting)
         try:
-            data = self._encode_frame(lane.partition, self.producer, first, records)
+            data = self._encode_frame(lane.partition, self.producer, first, taken.records)
             frame.location = self._spool.append(lane.partition, data)
         except Exception as error:  # noqa: BLE001 - whatever it was, the callers must hear it
             self._unspooled(frame, error)
@@ -204,6 +212,14 @@ class JournalWriter:
             lane.backlog.lag(frame.location)
             self._resender.wake()
             self._syncer.add(frame)
+
+    def _gather(self, lane: Lane) -> None:
+        """What has come by now goes by this frame: the fewer frames, the fewer syncs."""
+        lane.scheduled = True
+        try:
+            self.gather()
+        finally:
+            lane.scheduled = False
 
     def _unspooled(self, frame: Frame, error: Exception) -> None:
         """The frame is nowhere. Its sequences are never used again: bytes of it may be on disk."""

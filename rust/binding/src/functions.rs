@@ -11,18 +11,40 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::PyBytes;
 
 use crate::error::raise;
+use crate::listener::PyHotRecords;
 
-/// Put records into one frame; each is checked first.
+/// A record, or records of the hot lane.
+#[derive(FromPyObject)]
+enum PartIn<'py> {
+    Record(PyBackedBytes),
+    Records(PyRef<'py, PyHotRecords>),
+}
+
+/// Put records into one frame. Each is checked first, but for those of the hot lane, which were.
 #[pyfunction]
 fn encode_frame<'py>(
     py: Python<'py>,
     partition: u16,
     producer: u64,
     first_sequence: u64,
-    records: Vec<PyBackedBytes>,
+    records: Vec<PartIn<'py>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let records: Vec<&[u8]> = records.iter().map(|record| &**record).collect();
-    record::encode_frame(partition, producer, first_sequence, &records)
+    let mut count = 0;
+    let mut parts = Vec::with_capacity(records.len());
+    for part in &records {
+        match part {
+            PartIn::Record(record) => {
+                record::check_record(record).map_err(|error| raise(py, &error))?;
+                count += 1;
+                parts.push(&**record);
+            }
+            PartIn::Records(records) => {
+                count += records.0.len();
+                parts.push(records.0.bytes());
+            }
+        }
+    }
+    record::join_frame(partition, producer, first_sequence, count, &parts)
         .map(|frame| PyBytes::new(py, &frame))
         .map_err(|error| raise(py, &error))
 }

@@ -1,6 +1,7 @@
 //! The hot lane as a Python object.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use headwater_hotpath::{
     AddressLists, DayKeys, Event, HotLane, Link, Part, Ranges, Rules, Source, Taken, Token,
@@ -223,7 +224,7 @@ impl PyHotLane {
         &mut self,
         py: Python<'_>,
         data: &[u8],
-        peer: &str,
+        peer: IpAddr,
         now_ms: u64,
         date: &str,
     ) -> PyResult<Option<Taken>> {
@@ -293,6 +294,8 @@ impl PyHotLane {
         now_ms: u64,
         date: &str,
     ) -> PyResult<Option<TakenOut<'py>>> {
+        // One with a scope has no such address, and is the ordinary lane's.
+        let Ok(peer) = peer.parse() else { return Ok(None) };
         let taken = self.offer(py, data, peer, now_ms, date)?;
         Ok(taken.map(|taken| {
             (

@@ -19,6 +19,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<hot::PyHotLane>()?;
     module.add_class::<listener::PyHotListener>()?;
+    module.add_class::<listener::PyHotRecords>()?;
     module.add_class::<engine::PySnapshotView>()?;
     Ok(())
 }

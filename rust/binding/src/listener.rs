@@ -4,19 +4,41 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 use headwater_hotpath::Ranges;
-use headwater_listener::{Bounds, Handed, Listener};
+use headwater_listener::{Batch, Bounds, Handed, Listener, Records};
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::hot::PyHotLane;
 
 /// Number, partition, records, what each of the requests came to and why it is refused.
-type BatchOut<'py> = (u64, u16, Vec<Bound<'py, PyBytes>>, &'static str, Option<&'static str>);
+type BatchOut = (u64, u16, PyHotRecords, &'static str, Option<&'static str>);
 /// Descriptor, peer, what is unsent, whether it ends then, what is unread.
 type HandedOut<'py> = (RawFd, String, Bound<'py, PyBytes>, bool, Bound<'py, PyBytes>);
 /// Batches, connections handed over, how many were refused, errors of the lane, whether another
 /// turn is wanted.
-type TurnOut<'py> = (Vec<BatchOut<'py>>, Vec<HandedOut<'py>>, usize, Vec<PyErr>, bool);
+type TurnOut<'py> = (Vec<BatchOut>, Vec<HandedOut<'py>>, usize, Vec<PyErr>, bool);
+
+/// Records of one batch. None but the lane's are ever in one, and those are checked.
+#[pyclass(frozen, name = "HotRecords", module = "headwater._core")]
+pub(crate) struct PyHotRecords(pub(crate) Records);
+
+#[pymethods]
+impl PyHotRecords {
+    #[getter]
+    fn size_bytes(&self) -> usize {
+        self.0.bytes().len()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, at: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let record = self.0.get(at).ok_or_else(|| PyIndexError::new_err("no such record"))?;
+        Ok(PyBytes::new(py, record))
+    }
+}
 
 /// The sockets of one edge process.
 #[pyclass(name = "HotListener", module = "headwater._core")]
@@ -57,7 +79,7 @@ impl PyHotListener {
         monotonic_ms: u64,
     ) -> PyResult<TurnOut<'py>> {
         let mut errors = Vec::new();
-        let mut offer = |data: &[u8], peer: &str| {
+        let mut offer = |data: &[u8], peer: IpAddr| {
             let taken = lane.offer(py, data, peer, now_ms, date);
             taken.unwrap_or_else(|error| {
                 errors.push(error);
@@ -65,17 +87,7 @@ impl PyHotListener {
             })
         };
         let turn = self.listener.turn(monotonic_ms, &mut offer)?;
-        let batches = turn.batches.iter().map(|batch| {
-            let records = batch.records.iter().map(|record| PyBytes::new(py, record));
-            (
-                batch.number,
-                batch.partition,
-                records.collect(),
-                batch.kind.name(),
-                batch.kind.reason(),
-            )
-        });
-        let batches = batches.collect();
+        let batches = turn.batches.into_iter().map(batch_out).collect();
         let handed = turn.handed.into_iter().map(|handed| handed_out(py, handed)).collect();
         Ok((batches, handed, turn.refused, errors, turn.is_unfinished))
     }
@@ -104,6 +116,11 @@ impl PyHotListener {
     fn close(&mut self) {
         self.listener.close_all();
     }
+}
+
+fn batch_out(batch: Batch) -> BatchOut {
+    let kind = batch.kind;
+    (batch.number, batch.partition, PyHotRecords(batch.records), kind.name(), kind.reason())
 }
 
 fn handed_out(py: Python<'_>, handed: Handed) -> HandedOut<'_> {

@@ -246,6 +246,12 @@ pub const HOT_ACCEPTS_MAX: usize = 64;
 pub const HOT_CROWDED_PERCENT: usize = 75;
 /// Links held ready for the hot lane, some 600 bytes each. At the bound all are made ready anew.
 pub const HOT_LINKS_MAX: usize = 262_144;
+/// Brands whose digests are begun ahead for the hot lane, a kilobyte each. At the bound all are
+/// begun anew.
+pub const HOT_BRANDS_MAX: usize = 4096;
+/// Hosts whose registrable domain the hot lane remembers: there are as many as anybody names. At
+/// the bound all are forgotten.
+pub const HOT_SITES_MAX: usize = 1024;
 /// Event types held ready for the hot lane, some 300 bytes each: of some thousands of programs. At
 /// the bound all are made ready anew.
 pub const HOT_EVENT_TYPES_MAX: usize = 65_536;

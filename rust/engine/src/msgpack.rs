@@ -268,6 +268,10 @@ impl Writer {
         Self::default()
     }
 
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     fn head(&mut self, marker: u8, value: &[u8]) {
         self.bytes.push(marker);
         self.bytes.extend_from_slice(value);

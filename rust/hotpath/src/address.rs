@@ -1,6 +1,6 @@
 //! Addresses of visitors: through trusted proxies, in lists, cut and digested.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 const PERSON: &[u8] = b"hw-address-v1";
 const DIGEST_BYTES: usize = 8;
@@ -78,7 +78,12 @@ pub(crate) fn prefix(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();
-            format!("{}/24", Ipv4Addr::new(a, b, c, 0))
+            let mut text = String::with_capacity("255.255.255.0/24".len());
+            for octet in [a, b, c] {
+                push_octet(octet, &mut text);
+            }
+            text.push_str("0/24");
+            text
         }
         IpAddr::V6(address) => {
             let mut octets = address.octets();
@@ -88,22 +93,43 @@ pub(crate) fn prefix(address: IpAddr) -> String {
     }
 }
 
-/// The digest of an address (of IPv6 its /64) under one day's key; of no use in another brand.
-pub(crate) fn digest(key: &[u8], brand: u64, address: IpAddr) -> Option<u64> {
-    let mut state = blake2b_simd::Params::new();
-    state.hash_length(DIGEST_BYTES).key(key).personal(PERSON);
-    let mut state = state.to_state();
-    state.update(&brand.to_le_bytes());
-    match address {
-        IpAddr::V4(address) => state.update(&address.octets()),
-        IpAddr::V6(address) => state.update(address.octets().get(..LINE_BYTES)?),
-    };
-    let hash = state.finalize();
-    Some(u64::from_le_bytes(hash.as_bytes().try_into().ok()?))
+/// Appends a number and a point.
+fn push_octet(octet: u8, text: &mut String) {
+    let digits = [octet / 100, octet / 10 % 10, octet % 10];
+    let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+    text.extend(digits.iter().skip(zeros).map(|digit| char::from(b'0' + digit)));
+    text.push('.');
+}
+
+/// Digests of addresses under one day's key; of no use in another brand.
+#[derive(Clone, Debug)]
+pub(crate) struct Digests(blake2b_simd::State);
+
+impl Digests {
+    pub(crate) fn new(key: &[u8], brand: u64) -> Self {
+        let mut state = blake2b_simd::Params::new();
+        state.hash_length(DIGEST_BYTES).key(key).personal(PERSON);
+        let mut state = state.to_state();
+        state.update(&brand.to_le_bytes());
+        Self(state)
+    }
+
+    /// The digest of an address, of IPv6 of its /64.
+    pub(crate) fn of(&self, address: IpAddr) -> Option<u64> {
+        let mut state = self.0.clone();
+        match address {
+            IpAddr::V4(address) => state.update(&address.octets()),
+            IpAddr::V6(address) => state.update(address.octets().get(..LINE_BYTES)?),
+        };
+        let hash = state.finalize();
+        Some(u64::from_le_bytes(hash.as_bytes().try_into().ok()?))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn ranges(v4: &[(&str, &str)], v6: &[(&str, &str)]) -> Ranges {
@@ -155,6 +181,8 @@ mod tests {
     fn a_prefix_is_written_as_the_system_writes_it() {
         for (address, text) in [
             ("203.0.113.9", "203.0.113.0/24"),
+            ("255.10.9.99", "255.10.9.0/24"),
+            ("100.0.99.1", "100.0.99.0/24"),
             ("::ffff:203.0.113.9", "203.0.113.0/24"),
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
             ("0:0:1:2::", "0:0:1::/48"),

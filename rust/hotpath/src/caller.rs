@@ -1,11 +1,13 @@
 //! The browser that sent a request: where it is, and what a record keeps of it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use headwater_engine::limits::DAY_MS;
 use headwater_engine::record::{Client, Network, Request};
 
-use crate::address::{self, Ranges};
+use crate::address::{self, Digests, Ranges};
+use crate::brands::Brand;
 use crate::head::Head;
 use crate::lane::{HotLane, Source};
 use crate::query::{cut, may_be_personal};
@@ -17,7 +19,7 @@ const HTTP_1_1: u64 = 11;
 pub(crate) struct Caller<'a> {
     pub(crate) head: &'a Head<'a>,
     /// The host that was asked, in lower case, without a port and a trailing dot.
-    pub(crate) host: String,
+    pub(crate) host: Cow<'a, str>,
     pub(crate) address: IpAddr,
     /// The peer is a trusted proxy.
     pub(crate) is_proxied: bool,
@@ -37,12 +39,12 @@ impl<'a> Caller<'a> {
     /// The caller behind `peer`; `None` when what a trusted proxy says of it is not plain.
     pub(crate) fn read(
         head: &'a Head<'a>,
-        peer: &str,
+        peer: IpAddr,
         proxies: &Ranges,
         hops_max: usize,
         now_ms: u64,
     ) -> Option<Self> {
-        let peer = address::parse(peer)?;
+        let peer = peer.to_canonical();
         let is_proxied = !proxies.is_empty() && proxies.hold(peer);
         let address = match head.forwarded_for {
             Some(chain) if is_proxied => address::forwarded(chain, proxies, hops_max)?,
@@ -79,7 +81,7 @@ impl<'a> Caller<'a> {
     pub(crate) fn kept<'b>(
         &'b self,
         lane: &'b HotLane,
-        brand: u64,
+        brand: &Brand,
         place: &'b Place,
     ) -> Option<Client<'b>> {
         let (head, limits) = (self.head, &lane.rules);
@@ -95,7 +97,7 @@ impl<'a> Caller<'a> {
     fn network<'b>(
         &self,
         lane: &'b HotLane,
-        brand: u64,
+        brand: &Brand,
         country: Option<&'b str>,
     ) -> Option<Network<'b>> {
         let lists = &lane.lists;
@@ -107,13 +109,11 @@ impl<'a> Caller<'a> {
         if self.now_ms / DAY_MS != lane.keys.day {
             return None;
         }
-        let under = |key: &Option<Vec<u8>>| {
-            key.as_ref().and_then(|key| address::digest(key, brand, self.address))
-        };
+        let under = |key: &Option<Digests>| key.as_ref().and_then(|key| key.of(self.address));
         let held = lists.ranges.iter().filter(|(_, ranges)| ranges.hold(self.address));
         Some(Network {
-            address: under(&lane.keys.today),
-            address_before: under(&lane.keys.before),
+            address: under(&brand.today),
+            address_before: under(&brand.before),
             flags: held.fold(lists.loaded_flags, |found, (flag, _)| found | flag),
             country,
             lists: lists.version.as_deref(),
@@ -147,12 +147,15 @@ impl<'a> Caller<'a> {
 }
 
 /// A host in lower case, without a port and a trailing dot.
-fn bare_host(header: &str) -> String {
-    let host = header.to_ascii_lowercase();
-    if host.starts_with('[') {
-        let inside = host.split(']').next().unwrap_or_default();
-        return format!("{inside}]");
+fn bare_host(header: &str) -> Cow<'_, str> {
+    if header.starts_with('[') {
+        let inside = header.split(']').next().unwrap_or_default();
+        return format!("{}]", inside.to_ascii_lowercase()).into();
     }
-    let name = host.split(':').next().unwrap_or_default();
-    name.strip_suffix('.').unwrap_or(name).to_owned()
+    let name = header.split(':').next().unwrap_or_default();
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return name.to_ascii_lowercase().into();
+    }
+    name.into()
 }

@@ -1,13 +1,14 @@
 //! A visit to a link: its record, and the redirect.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use headwater_engine::identity::digest::identifier_digest;
 use headwater_engine::identity::{Identifier, IdentifierType};
 use headwater_engine::record::{
     flags, Body, Click, Identifiers, Params, Record, Trust, SOURCE_LINK,
 };
 
+use crate::brands::Brand;
 use crate::caller::Caller;
 use crate::cookie;
 use crate::id;
@@ -25,7 +26,7 @@ pub(crate) struct Visit<'a> {
 }
 
 /// Names and values that a click carries to reports.
-type Parameters = Vec<(String, String)>;
+type Parameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 impl Visit<'_> {
     /// Appends the answer, and gives the record; `None`, and nothing appended, when the visit is
@@ -35,6 +36,24 @@ impl Visit<'_> {
         lane: &mut HotLane,
         date: &str,
         answer: &mut Vec<u8>,
+        source: &mut impl Source,
+    ) -> Option<Made> {
+        let mut text = std::mem::take(&mut lane.text);
+        text.clear();
+        let made = self.made(lane, date, &mut text, source);
+        if made.is_some() {
+            answer.extend_from_slice(text.as_bytes());
+        }
+        lane.text = text;
+        made
+    }
+
+    /// The same, with the answer in `text` when there is one.
+    fn made(
+        &self,
+        lane: &mut HotLane,
+        date: &str,
+        text: &mut String,
         source: &mut impl Source,
     ) -> Option<Made> {
         let caller = &self.caller;
@@ -48,28 +67,29 @@ impl Visit<'_> {
         let known = caller.head.cookie.and_then(cookie::read);
         let click_id = lane.pool.event_id(caller.now_ms)?;
         let visitor = match known {
-            Some(known) => known.visitor.to_owned(),
-            None => written(lane.pool.take()?),
+            Some(known) => Cow::Borrowed(known.visitor),
+            None => Cow::Owned(written(lane.pool.take()?)),
         };
         let parameters = parameters(lane, &query)?;
-        let location = self.location(lane, &query, &parameters, click_id)?;
-        let mut set_cookie = String::new();
+        for part in ["HTTP/1.1 ", &lane.rules.answer_head, "Location: "] {
+            text.push_str(part);
+        }
+        self.write_location(lane, &query, &parameters, click_id, text)?;
+        text.push_str("\r\n");
         let now_s = caller.now_ms / 1000;
         let age_s = self.link.cookie_age_s;
         if !known.is_some_and(|known| {
             cookie::lives_on(known.until_day, now_s, age_s, lane.rules.cookie_age_s_max)
         }) {
-            let is_same_site = caller.is_secure && source.site(&caller.host)? == self.link.site;
-            cookie::write(&visitor, now_s, age_s, caller.is_secure, is_same_site, &mut set_cookie);
+            let is_same_site =
+                caller.is_secure && lane.is_of_site(&caller.host, &self.link.site, source)?;
+            cookie::write(&visitor, now_s, age_s, caller.is_secure, is_same_site, text);
         }
         let flags = self.flags(lane, &query, known.is_none());
         let record = self.record(lane, &query, &parameters, click_id, &visitor, flags, source)?;
         let close = if caller.head.is_last { "Connection: close\r\n" } else { "" };
-        for part in ["HTTP/1.1 ", &lane.rules.answer_head, "Location: ", &location, "\r\n"]
-            .into_iter()
-            .chain([&*set_cookie, close, "Date: ", date, "\r\n\r\n"])
-        {
-            answer.extend_from_slice(part.as_bytes());
+        for part in [close, "Date: ", date, "\r\n\r\n"] {
+            text.push_str(part);
         }
         Some(Made { kind: Kind::Click, partition: self.link.partition, record })
     }
@@ -98,17 +118,16 @@ impl Visit<'_> {
     #[allow(clippy::too_many_arguments, reason = "each is a part of the record")]
     fn record(
         &self,
-        lane: &HotLane,
+        lane: &mut HotLane,
         query: &Query<'_>,
-        parameters: &Parameters,
+        parameters: &Parameters<'_>,
         click_id: [u8; 16],
         visitor: &str,
         flags: u64,
         source: &mut impl Source,
     ) -> Option<Vec<u8>> {
-        let known = self.identifiers(lane, query, visitor)?;
-        let pairs: Vec<(&str, &str)> =
-            parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let brand = lane.brand(self.link.brand)?;
+        let known = identifiers(&brand, query, visitor)?;
         let place = self.caller.place(lane, source)?;
         let (mut known_bytes, mut pair_bytes) = (Vec::new(), Vec::new());
         let record = Record {
@@ -124,8 +143,8 @@ impl Visit<'_> {
                 link: self.link.number,
                 flags,
                 identifiers: Identifiers::encode(&known, &mut known_bytes),
-                params: Params::encode(&pairs, &mut pair_bytes),
-                client: self.caller.kept(lane, self.link.brand, &place)?,
+                params: Params::encode(parameters, &mut pair_bytes),
+                client: self.caller.kept(lane, &brand, &place)?,
             }),
         };
         let bytes = record.encode();
@@ -133,35 +152,16 @@ impl Visit<'_> {
         Record::decode(&bytes).is_ok().then_some(bytes)
     }
 
-    fn identifiers(
+    /// Appends the destination with what the visit adds to it; `None` when that is too long.
+    fn write_location(
         &self,
         lane: &HotLane,
         query: &Query<'_>,
-        visitor: &str,
-    ) -> Option<Vec<Identifier>> {
-        let key = &lane.rules.identity_key;
-        let brand = self.link.brand;
-        let mut found = Vec::with_capacity(2);
-        if let Some(raw) = query.raw("external_click_id").filter(|raw| !raw.is_empty()) {
-            let value = decode(raw)?;
-            let digest = identifier_digest(key, brand, "external_click_id", &value, None);
-            if let Ok(Some(digest)) = digest {
-                found.push(Identifier { kind: IdentifierType::ExternalClick, digest });
-            }
-        }
-        let digest = identifier_digest(key, brand, "visitor_id", visitor, None).ok()??;
-        found.push(Identifier { kind: IdentifierType::Visitor, digest });
-        Some(found)
-    }
-
-    /// The destination with what the visit adds to it; `None` when that is too long.
-    fn location(
-        &self,
-        lane: &HotLane,
-        query: &Query<'_>,
-        parameters: &Parameters,
+        parameters: &Parameters<'_>,
         click_id: [u8; 16],
-    ) -> Option<String> {
+        text: &mut String,
+    ) -> Option<()> {
+        let start = text.len();
         let link = &*self.link;
         let mut id_text = String::from("clk_");
         id::write(click_id, &mut id_text);
@@ -181,15 +181,14 @@ impl Visit<'_> {
                 }
             }
         };
-        let mut text = String::with_capacity(256);
-        fill(&link.head, &mut text);
+        fill(&link.head, text);
         let mut between = link.joint.as_str();
         for (name, quoted) in &link.forward {
             if let Some(raw) = query.raw(name) {
                 text.push_str(std::mem::replace(&mut between, "&"));
                 text.push_str(quoted);
                 text.push('=');
-                encode(&decode(raw)?, &mut text);
+                encode(&decode(raw)?, text);
             }
         }
         if let Some(name) = &link.click_param {
@@ -197,9 +196,24 @@ impl Visit<'_> {
                 text.push_str(part);
             }
         }
-        fill(&link.tail, &mut text);
-        (text.len() <= lane.rules.location_bytes_max).then_some(text)
+        fill(&link.tail, text);
+        (text.len() - start <= lane.rules.location_bytes_max).then_some(())
     }
+}
+
+/// What recognises the visitor.
+fn identifiers(brand: &Brand, query: &Query<'_>, visitor: &str) -> Option<Vec<Identifier>> {
+    let mut found = Vec::with_capacity(2);
+    if let Some(raw) = query.raw("external_click_id").filter(|raw| !raw.is_empty()) {
+        let value = decode(raw)?;
+        let digest = brand.identifiers.digest("external_click_id", &value, None);
+        if let Ok(Some(digest)) = digest {
+            found.push(Identifier { kind: IdentifierType::ExternalClick, digest });
+        }
+    }
+    let digest = brand.identifiers.digest("visitor_id", visitor, None).ok()??;
+    found.push(Identifier { kind: IdentifierType::Visitor, digest });
+    Some(found)
 }
 
 fn written(id: [u8; 16]) -> String {
@@ -209,23 +223,26 @@ fn written(id: [u8; 16]) -> String {
 }
 
 /// What the click carries to reports, cut; `None` when a value cannot be judged here.
-fn parameters(lane: &HotLane, query: &Query<'_>) -> Option<Parameters> {
+fn parameters<'a>(lane: &HotLane, query: &Query<'a>) -> Option<Parameters<'a>> {
     let mut found = Vec::new();
     let mut truncated = Vec::new();
     for name in &lane.rules.parameters {
-        let Some(raw) = query.raw(name).filter(|raw| !raw.is_empty()) else { continue };
-        let value = decode(raw)?;
-        let kept = cut(&value, lane.rules.parameter_bytes_max);
-        if may_be_card(kept) {
+        let Some((name, raw)) = query.pair(name).filter(|(_, raw)| !raw.is_empty()) else {
+            continue;
+        };
+        let mut value = decode(raw)?;
+        let kept_bytes = cut(&value, lane.rules.parameter_bytes_max).len();
+        if kept_bytes != value.len() {
+            truncated.push(name);
+            value.to_mut().truncate(kept_bytes);
+        }
+        if may_be_card(&value) {
             return None;
         }
-        if kept.len() != value.len() {
-            truncated.push(name.as_str());
-        }
-        found.push((name.clone(), kept.to_owned()));
+        found.push((name, value));
     }
     if !truncated.is_empty() {
-        found.push((TRUNCATED.to_owned(), truncated.join(",")));
+        found.push((TRUNCATED, truncated.join(",").into()));
     }
     Some(found)
 }

@@ -5,6 +5,7 @@
 //! that changes how a request is framed. None of it is wrong; it is the ordinary lane's.
 
 use headwater_engine::limits::{HOT_HEADERS_MAX, HOT_HEAD_BYTES_MAX};
+use memchr::memchr_iter;
 
 const NAME_BYTES_MAX: usize = 32;
 const METHOD: &[u8] = b"GET ";
@@ -55,86 +56,91 @@ pub(crate) fn read(data: &[u8]) -> Option<Head<'_>> {
         return None;
     }
     let mut head = Head { bytes, path, query, ..Head::default() };
-    let mut seen = request.headers.iter();
-    while let Some(header) = seen.next() {
-        if seen.as_slice().iter().any(|other| other.name.eq_ignore_ascii_case(header.name)) {
+    let mut others: &[httparse::Header<'_>] = request.headers;
+    while let [before @ .., header] = others {
+        let is_kept = head.take(header)?;
+        if !is_kept && before.iter().any(|other| other.name.eq_ignore_ascii_case(header.name)) {
             return None;
         }
-        head.take(header)?;
+        others = before;
     }
     (!head.host.is_empty()).then_some(head)
 }
 
 /// Whether every line ends in a carriage return and a line feed, and neither stands elsewhere.
 fn ends_are_plain(head: &[u8]) -> bool {
-    let mut before = 0;
-    let mut returns = 0_usize;
-    let mut feeds = 0_usize;
-    for &byte in head {
-        if byte == b'\n' {
-            if before != b'\r' {
-                return false;
-            }
-            feeds += 1;
+    let mut feeds = 0;
+    for at in memchr_iter(b'\n', head) {
+        if at.checked_sub(1).and_then(|before| head.get(before)) != Some(&b'\r') {
+            return false;
         }
-        returns += usize::from(byte == b'\r');
-        before = byte;
+        feeds += 1;
     }
-    returns == feeds
+    memchr_iter(b'\r', head).count() == feeds
 }
 
 /// The characters of a query (RFC 3986, 3.4); the mark of a fragment is none of them.
 fn is_of_query(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'&'..=b'/')
+        || matches!(byte, b':' | b';' | b'=' | b'?' | b'@' | b'_' | b'~' | b'%' | b'!' | b'$')
 }
 
 fn is_of_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
 }
 
 impl<'a> Head<'a> {
-    /// Notes a header; `None` for one that makes the request not plain.
-    fn take(&mut self, header: &httparse::Header<'a>) -> Option<()> {
+    /// Notes a header; whether it is kept, or `None` for one that makes the request not plain. Of
+    /// one that is kept another is noticed.
+    fn take(&mut self, header: &httparse::Header<'a>) -> Option<bool> {
         let value = printable(header.value)?;
         let mut buffer = [0; NAME_BYTES_MAX];
         let Some(name) = buffer.get_mut(..header.name.len()) else {
             // Longer than any that is looked at.
-            return Some(());
+            return Some(false);
         };
         name.copy_from_slice(header.name.as_bytes());
         name.make_ascii_lowercase();
-        match &*name {
-            b"host" if value.bytes().all(is_of_host) => self.host = value,
+        let kept = match &*name {
+            b"host" if self.host.is_empty() && value.bytes().all(is_of_host) => {
+                self.host = value;
+                return Some(true);
+            }
             b"host" => return None,
-            b"connection" => self.is_last = asks_to_close(value)?,
-            b"cookie" => self.cookie = Some(value),
-            b"user-agent" => self.user_agent = Some(value),
-            b"referer" => self.referrer = Some(value),
-            b"x-forwarded-for" => self.forwarded_for = Some(value),
-            b"x-forwarded-proto" => self.forwarded_proto = Some(value),
-            b"sec-fetch-dest" => self.fetch_dest = Some(value),
-            b"sec-fetch-mode" => self.fetch_mode = Some(value),
-            b"sec-fetch-site" => self.fetch_site = Some(value),
-            b"sec-fetch-user" => self.fetch_user = Some(value),
-            b"accept" => self.accept = Some(value),
-            b"accept-language" => self.accept_language = Some(value),
-            b"sec-ch-ua" => self.agent_brands = Some(value),
-            b"sec-ch-ua-mobile" => self.agent_mobile = Some(value),
-            b"sec-ch-ua-platform" => self.agent_platform = Some(value),
-            b"sec-gpc" if value != "1" => {}
+            b"connection" => {
+                self.is_last = asks_to_close(value)?;
+                return Some(false);
+            }
+            b"cookie" => &mut self.cookie,
+            b"user-agent" => &mut self.user_agent,
+            b"referer" => &mut self.referrer,
+            b"x-forwarded-for" => &mut self.forwarded_for,
+            b"x-forwarded-proto" => &mut self.forwarded_proto,
+            b"sec-fetch-dest" => &mut self.fetch_dest,
+            b"sec-fetch-mode" => &mut self.fetch_mode,
+            b"sec-fetch-site" => &mut self.fetch_site,
+            b"sec-fetch-user" => &mut self.fetch_user,
+            b"accept" => &mut self.accept,
+            b"accept-language" => &mut self.accept_language,
+            b"sec-ch-ua" => &mut self.agent_brands,
+            b"sec-ch-ua-mobile" => &mut self.agent_mobile,
+            b"sec-ch-ua-platform" => &mut self.agent_platform,
+            b"sec-gpc" if value != "1" => return Some(false),
             // How the request is framed, or asked to be; consent; a fetch ahead.
             b"content-length" | b"transfer-encoding" | b"content-encoding" | b"trailer"
             | b"expect" | b"upgrade" | b"proxy-connection" | b"http2-settings" | b"sec-gpc"
             | b"sec-purpose" | b"purpose" | b"x-purpose" | b"x-moz" => return None,
             _ if name.starts_with(b"sec-websocket") => return None,
-            _ => {}
-        }
-        Some(())
+            _ => return Some(false),
+        };
+        kept.replace(value).is_none().then_some(true)
     }
 }
 
 fn printable(value: &[u8]) -> Option<&str> {
-    if value.is_empty() || !value.iter().all(|byte| (0x20..=0x7e).contains(byte)) {
+    // Without a way out before the end the loop is one of vectors.
+    let is_printable = value.iter().fold(true, |is, byte| is & (0x20..=0x7e).contains(byte));
+    if value.is_empty() || !is_printable {
         return None;
     }
     std::str::from_utf8(value).ok()
@@ -160,6 +166,15 @@ mod tests {
         let head = read(PLAIN.as_bytes()).unwrap();
         assert_eq!((head.path, head.query, head.host), ("/c/a", "b=c", "x"));
         assert_eq!((head.bytes, head.cookie, head.is_last), (PLAIN.len(), Some("d=e"), false));
+    }
+
+    #[test]
+    fn a_query_and_a_host_have_the_characters_of_theirs() {
+        let of = |is_one: fn(u8) -> bool| (0..=255).filter(|byte| is_one(*byte)).count();
+        let (of_query, of_host) = ("-._~%!$&'()*+,;=:@/?", "-._:[]");
+        assert!(of_query.bytes().all(is_of_query) && of_host.bytes().all(is_of_host));
+        assert!((0..=255).filter(u8::is_ascii_alphanumeric).all(is_of_query));
+        assert_eq!((of(is_of_query), of(is_of_host)), (62 + of_query.len(), 62 + of_host.len()));
     }
 
     #[test]

@@ -59,12 +59,16 @@ pub(crate) fn read(text: &str) -> Option<[u8; 16]> {
 
 /// Appends the 26 characters of an id: Crockford's base32 in lower case.
 pub(crate) fn write(id: [u8; 16], text: &mut String) {
-    let number = u128::from_be_bytes(id);
-    for place in (0..TEXT_CHARACTERS).rev() {
-        let digit = (number >> (5 * place)) & 31;
-        let byte = usize::try_from(digit).ok().and_then(|digit| ALPHABET.get(digit));
-        text.push(char::from(*byte.unwrap_or(&b'0')));
+    let mut left = u128::from_be_bytes(id);
+    let mut characters = [b'0'; TEXT_CHARACTERS];
+    for character in characters.iter_mut().rev() {
+        let [.., lowest] = left.to_be_bytes();
+        if let Some(found) = ALPHABET.get(usize::from(lowest & 31)) {
+            *character = *found;
+        }
+        left >>= 5;
     }
+    text.extend(characters.map(char::from));
 }
 
 #[cfg(test)]

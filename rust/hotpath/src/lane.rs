@@ -1,11 +1,14 @@
 //! The lane itself: what it was told, and the request at the start of some bytes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, BuildError};
+use headwater_engine::limits::HOT_SITES_MAX;
 
 use crate::address::Ranges;
+use crate::brands::{Brand, Brands};
 use crate::caller::Caller;
 use crate::click::Visit;
 use crate::event::{Event, Events};
@@ -120,7 +123,7 @@ pub trait Source {
     /// The event type that the codes of a program and its own name, when the pixel may report it
     /// now; `None` when it is the ordinary lane's. The answer is held.
     fn event(&mut self, program: &str, code: &str) -> Option<Event>;
-    /// The registrable domain of a host.
+    /// The registrable domain of a host. The answer is held.
     fn site(&mut self, host: &str) -> Option<String>;
     /// The country of an address; the outer `None` when it cannot be told here.
     fn country(&mut self, address: &str) -> Option<Option<String>>;
@@ -191,10 +194,14 @@ pub struct HotLane {
     pub(crate) lists: AddressLists,
     pub(crate) keys: DayKeys,
     pub(crate) pool: Pool,
+    /// The answer that is being written.
+    pub(crate) text: String,
     proxies: Ranges,
     domains: HashSet<String>,
     links: Links,
     events: Events,
+    brands: Brands,
+    sites: HashMap<Box<str>, Box<str>>,
 }
 
 impl HotLane {
@@ -212,6 +219,7 @@ impl HotLane {
     /// Puts the keys of a day in force.
     pub fn set_keys(&mut self, keys: DayKeys) {
         self.keys = keys;
+        self.brands.clear();
     }
 
     /// Takes the hosts of tracking domains, and forgets every link.
@@ -236,7 +244,7 @@ impl HotLane {
     pub fn take(
         &mut self,
         data: &[u8],
-        peer: &str,
+        peer: IpAddr,
         now_ms: u64,
         date: &str,
         source: &mut impl Source,
@@ -256,7 +264,7 @@ impl HotLane {
     fn made(
         &mut self,
         head: &Head<'_>,
-        peer: &str,
+        peer: IpAddr,
         now_ms: u64,
         date: &str,
         answer: &mut Vec<u8>,
@@ -276,6 +284,30 @@ impl HotLane {
             None => self.links.hold(domain, source.link(domain, code)?),
         };
         Visit { caller, link }.finish(self, date, answer, source)
+    }
+
+    /// The digests of a brand.
+    pub(crate) fn brand(&mut self, number: u64) -> Option<Arc<Brand>> {
+        self.brands.get(number, &self.rules.identity_key, &self.keys)
+    }
+
+    /// Whether the registrable domain of a host is this one.
+    pub(crate) fn is_of_site(
+        &mut self,
+        host: &str,
+        site: &str,
+        source: &mut impl Source,
+    ) -> Option<bool> {
+        if let Some(known) = self.sites.get(host) {
+            return Some(**known == *site);
+        }
+        let found = source.site(host)?;
+        if self.sites.len() >= HOT_SITES_MAX {
+            self.sites.clear();
+        }
+        let is_same = found == site;
+        self.sites.insert(host.into(), found.into());
+        Some(is_same)
     }
 
     /// The event type that a report names.
@@ -304,5 +336,55 @@ impl HotLane {
         let is_code = (1..=self.rules.code_characters_max).contains(&code.len())
             && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         is_code.then_some((domain, code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows sites, and counts how often it is asked.
+    #[derive(Default)]
+    struct Sites(usize);
+
+    impl Source for Sites {
+        fn link(&mut self, _: &str, _: &str) -> Option<Link> {
+            None
+        }
+
+        fn event(&mut self, _: &str, _: &str) -> Option<Event> {
+            None
+        }
+
+        fn site(&mut self, host: &str) -> Option<String> {
+            self.0 += 1;
+            host.strip_prefix("go.").map(str::to_owned)
+        }
+
+        fn country(&mut self, _: &str) -> Option<Option<String>> {
+            None
+        }
+
+        fn random(&mut self, _: usize) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn a_host_is_asked_for_once_and_at_the_bound_anew() {
+        let mut lane = HotLane::default();
+        let mut sites = Sites::default();
+        for _ in 0..2 {
+            assert_eq!(lane.is_of_site("go.a", "a", &mut sites), Some(true));
+            assert_eq!(lane.is_of_site("go.a", "b", &mut sites), Some(false));
+        }
+        assert_eq!((sites.0, lane.sites.len()), (1, 1));
+        assert_eq!(lane.is_of_site("unknown", "b", &mut sites), None);
+        for number in 1..HOT_SITES_MAX {
+            assert_eq!(lane.is_of_site(&format!("go.{number}"), "a", &mut sites), Some(false));
+        }
+        assert_eq!(lane.sites.len(), HOT_SITES_MAX);
+        assert_eq!(lane.is_of_site("go.b", "b", &mut sites), Some(true));
+        assert_eq!(lane.sites.len(), 1);
     }
 }

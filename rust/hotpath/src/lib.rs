@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 
 mod address;
+mod brands;
 mod caller;
 mod click;
 mod cookie;

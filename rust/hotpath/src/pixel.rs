@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use headwater_engine::identity::digest::{conversion_digest, identifier_digest};
+use headwater_engine::identity::digest::conversion_digest;
 use headwater_engine::identity::{Identifier, IdentifierType};
 use headwater_engine::record::{
     flags, Body, Conversion, Identifiers, Items, Money, Params, Record, Trust, SOURCE_PIXEL,
 };
 use headwater_engine::Id;
 
+use crate::brands::Brand;
 use crate::caller::Caller;
 use crate::cookie;
 use crate::event::Event;
@@ -252,17 +253,18 @@ impl Report<'_> {
 
     fn conversion(
         &self,
-        lane: &HotLane,
+        lane: &mut HotLane,
         (event_id, conversion_id): (Id, Id),
         judged: &Judged<'_>,
         source: &mut impl Source,
     ) -> Option<Vec<u8>> {
         let fields = &self.fields;
-        let known = self.identifiers(lane)?;
+        let brand = lane.brand(self.event.brand)?;
+        let known = self.identifiers(&brand)?;
         let mut params = Vec::with_capacity(2);
         params.extend(fields.product_id.given().map(|text| ("product_id", text)));
         if self.visitor.is_some() {
-            let is_own = source.site(&self.caller.host)? == self.event.site;
+            let is_own = lane.is_of_site(&self.caller.host, &self.event.site, source)?;
             params.push((COOKIE_ORIGIN, if is_own { "http" } else { "third_party" }));
         }
         let (mut known_bytes, mut param_bytes) = (Vec::new(), Vec::new());
@@ -281,7 +283,7 @@ impl Report<'_> {
             customer_status: fields.customer_status,
             items: Items::NONE,
             params: Params::encode(&params, &mut param_bytes),
-            client: self.caller.kept(lane, self.event.brand, &place)?,
+            client: self.caller.kept(lane, &brand, &place)?,
             refused: None,
             started_ms: None,
         };
@@ -291,7 +293,7 @@ impl Report<'_> {
     /// The record of a report that is refused: why, for which program, from where; no values.
     fn rejection(
         &self,
-        lane: &HotLane,
+        lane: &mut HotLane,
         event_id: Id,
         reason: &'static str,
         source: &mut impl Source,
@@ -300,7 +302,8 @@ impl Report<'_> {
             return None;
         }
         let place = self.caller.place(lane, source)?;
-        let mut client = self.caller.kept(lane, self.event.brand, &place)?;
+        let brand = lane.brand(self.event.brand)?;
+        let mut client = self.caller.kept(lane, &brand, &place)?;
         client.referrer = None;
         let currency = &self.event.currency;
         let body = Conversion {
@@ -345,7 +348,7 @@ impl Report<'_> {
 
     /// What recognises the visitor, the strongest first, each once; `None` for a value that cannot
     /// be what it is called.
-    fn identifiers(&self, lane: &HotLane) -> Option<Vec<Identifier>> {
+    fn identifiers(&self, brand: &Brand) -> Option<Vec<Identifier>> {
         let of_fields = self.fields.identifiers.iter().map(|(name, kind, value)| {
             let value = match kind {
                 IdentifierType::Visitor => cookie::visitor_of(value),
@@ -357,8 +360,7 @@ impl Report<'_> {
             self.visitor.map(|visitor| ("visitor_id", IdentifierType::Visitor, visitor));
         let mut found = Vec::with_capacity(self.fields.identifiers.len() + 1);
         for (name, kind, value) in of_fields.chain(of_cookie) {
-            let key = &lane.rules.identity_key;
-            let digest = identifier_digest(key, self.event.brand, name, value, None).ok()?;
+            let digest = brand.identifiers.digest(name, value, None).ok()?;
             found.extend(digest.map(|digest| Identifier { kind, digest }));
         }
         found.sort_unstable();

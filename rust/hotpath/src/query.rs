@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 /// Pairs in the order they came; names are plain, values as they came.
 #[derive(Debug, Default)]
 pub(crate) struct Query<'a> {
@@ -42,13 +44,20 @@ impl<'a> Query<'a> {
 
     /// A value as it came.
     pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
-        self.pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
+        self.pair(name).map(|(_, value)| value)
+    }
+
+    /// A name, as it came too, and its value.
+    pub(crate) fn pair(&self, name: &str) -> Option<(&'a str, &'a str)> {
+        // Names of a family, as sub1 and sub2, differ in the end.
+        let last = name.as_bytes().last();
+        self.pairs().find(|(other, _)| other.as_bytes().last() == last && *other == name)
     }
 }
 
 /// A value decoded once, `+` as a space; `None` when it is malformed or no UTF-8.
 pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    if !raw.contains(['%', '+']) {
+    if memchr2(b'%', b'+', raw.as_bytes()).is_none() {
         return Some(Cow::Borrowed(raw));
     }
     let mut bytes = Vec::with_capacity(raw.len());
@@ -101,21 +110,21 @@ pub(crate) fn may_be_card(text: &str) -> bool {
         return false;
     }
     let mut joined = 0;
-    let mut rest = text;
-    while let Some(start) = rest.find(|character: char| character.is_ascii_digit()) {
+    let mut rest = text.as_bytes();
+    while let Some(start) = rest.iter().position(u8::is_ascii_digit) {
         let (before, row) = rest.split_at(start);
-        let end = row.find(|character: char| !character.is_ascii_digit()).unwrap_or(row.len());
+        let end = row.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(row.len());
         let (row, behind) = row.split_at(end);
         rest = behind;
-        if !matches!(before, " " | "-") {
+        if !matches!(before, b" " | b"-") {
             joined = 0;
         }
-        if before.ends_with(|character: char| character.is_ascii_alphabetic() || character == '.') {
+        if before.last().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'.') {
             continue;
         }
         let is_one = joined == 0;
         joined += row.len();
-        let is_issued = || row.starts_with(['2', '3', '4', '5', '6', '8']) && luhn(row);
+        let is_issued = || matches!(row.first(), Some(b'2'..=b'6' | b'8')) && luhn(row);
         if joined >= DIGITS_MIN && (!is_one || (row.len() <= DIGITS_MAX && is_issued())) {
             return true;
         }
@@ -125,16 +134,18 @@ pub(crate) fn may_be_card(text: &str) -> bool {
 
 /// Whether a text, encoded or not, may hold a card number or an e-mail address, or cannot be read.
 pub(crate) fn may_be_personal(text: &str) -> bool {
-    decode(text).is_none_or(|decoded| decoded.contains(['@', '%']) || may_be_card(&decoded))
+    decode(text).is_none_or(|decoded| {
+        memchr2(b'@', b'%', decoded.as_bytes()).is_some() || may_be_card(&decoded)
+    })
 }
 
-fn luhn(digits: &str) -> bool {
+fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits
-        .bytes()
+        .iter()
         .rev()
         .enumerate()
         .map(|(place, byte)| {
-            let digit = u32::from(byte - b'0') * if place % 2 == 1 { 2 } else { 1 };
+            let digit = u32::from(*byte - b'0') * if place % 2 == 1 { 2 } else { 1 };
             digit / 10 + digit % 10
         })
         .sum();
@@ -221,7 +232,7 @@ mod tests {
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
                 && (13..=19).contains(&digits.len())
                 && digits.starts_with(['2', '3', '4', '5', '6', '8'])
-                && luhn(&digits)
+                && luhn(digits.as_bytes())
         };
         (0..text.len()).any(|from| (from + 1..=text.len()).any(|to| is_part(from, to)))
     }

@@ -36,7 +36,6 @@ pub(crate) enum Found {
 pub(crate) struct Connection {
     socket: OwnedFd,
     pub(crate) address: IpAddr,
-    pub(crate) peer: String,
     /// Since when nothing came, if nothing did.
     pub(crate) since_ms: u64,
     /// Nothing was ever answered.
@@ -61,7 +60,6 @@ impl Connection {
         Self {
             socket,
             address,
-            peer: address.to_string(),
             since_ms: now_ms,
             is_silent: true,
             is_waiting: false,
@@ -141,6 +139,7 @@ impl Connection {
             // The socket lives on: closing it is not what takes it off the list.
             let _ = epoll::delete(poll, &self.socket);
         }
-        Handed { socket: self.socket, peer: self.peer, unsent, is_last: self.is_last, unread }
+        let peer = self.address.to_string();
+        Handed { socket: self.socket, peer, unsent, is_last: self.is_last, unread }
     }
 }

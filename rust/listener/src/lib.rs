@@ -13,8 +13,10 @@
 mod connection;
 mod listener;
 mod places;
+mod records;
 #[cfg(test)]
 mod tests;
 
 pub use connection::Handed;
 pub use listener::{Batch, Bounds, Listener, Turn};
+pub use records::Records;

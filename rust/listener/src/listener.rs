@@ -16,6 +16,7 @@ use rustix::net::{self, ipproto, sockopt, AddressFamily, SocketFlags, SocketType
 
 use crate::connection::{Connection, Found, Handed};
 use crate::places::{Place, Places};
+use crate::records::Records;
 
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -29,7 +30,7 @@ pub struct Batch {
     /// What their requests came to.
     pub kind: Kind,
     /// The records.
-    pub records: Vec<Vec<u8>>,
+    pub records: Records,
 }
 
 /// What came of a turn.
@@ -46,7 +47,7 @@ pub struct Turn {
 }
 
 /// What is asked of the bytes at the start of a request, with the peer's address.
-type Offer<'a> = dyn FnMut(&[u8], &str) -> Option<Taken> + 'a;
+type Offer<'a> = dyn FnMut(&[u8], IpAddr) -> Option<Taken> + 'a;
 
 /// What a turn is given, and what has come of it so far.
 struct Work<'a, 'b> {
@@ -296,7 +297,7 @@ impl Listener {
 
     fn offer(&mut self, place: Place, data: &[u8], work: &mut Work<'_, '_>) {
         let Some(connection) = self.places.get_mut(place) else { return };
-        let Some(taken) = (work.offer)(data, &connection.peer) else {
+        let Some(taken) = (work.offer)(data, connection.address) else {
             self.hand(place, Vec::new(), data.to_vec());
             return;
         };
@@ -304,17 +305,19 @@ impl Listener {
         connection.answer = taken.answer;
         connection.is_last = taken.is_last;
         connection.is_waiting = true;
-        let (partition, kind, record) = (taken.partition, taken.kind, taken.record);
+        let (partition, kind) = (taken.partition, taken.kind);
         let is_its = |batch: &&mut Batch| (batch.partition, batch.kind) == (partition, kind);
         let number = match work.turn.batches.iter_mut().find(is_its) {
             Some(batch) => {
-                batch.records.push(record);
+                batch.records.push(&taken.record);
                 batch.number
             }
             None => {
                 self.batches += 1;
                 let number = self.batches;
-                work.turn.batches.push(Batch { number, partition, kind, records: vec![record] });
+                let mut records = Records::default();
+                records.push(&taken.record);
+                work.turn.batches.push(Batch { number, partition, kind, records });
                 number
             }
         };

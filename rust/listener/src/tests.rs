@@ -59,7 +59,7 @@ impl Server {
 
     fn turn(&mut self, now_ms: u64) -> Turn {
         let Self { listener, answer, offered, .. } = self;
-        let mut offer = |data: &[u8], _: &str| {
+        let mut offer = |data: &[u8], _: IpAddr| {
             offered.push(data.len());
             take(data, answer)
         };

@@ -16,15 +16,49 @@ const CONVERSION_PERSON: &[u8; 16] = b"hw-conversion-v1";
 const KEY_BYTES_MIN: usize = 16;
 const KEY_BYTES_MAX: usize = 64;
 
-/// The digest of one identifier, or `None` when its value is one that many visitors share
-/// (empty, zeros, `null` and the like) and must link nobody.
-///
-/// `name` is the name of a field of the interface (`customer_id`, `email_sha256`, ...);
-/// `default_country` an ISO 3166 code for telephone numbers without a country code.
+/// Digests of one brand's identifiers under one key, with what all begin with worked out.
+#[derive(Clone, Debug)]
+pub struct BrandDigests(blake2b_simd::State);
+
+impl BrandDigests {
+    /// # Errors
+    /// [`Error::Identifier`] when the key has not 16 to 64 bytes.
+    pub fn new(key: &[u8], brand: u64) -> Result<Self, Error> {
+        check_key(key)?;
+        let mut state = keyed(key, IDENTIFIER_PERSON);
+        state.update(&brand.to_le_bytes());
+        Ok(Self(state))
+    }
+
+    /// The digest of one identifier, or `None` when its value is one that many visitors share
+    /// (empty, zeros, `null` and the like) and must link nobody.
+    ///
+    /// `name` is the name of a field of the interface (`customer_id`, `email_sha256`, ...);
+    /// `default_country` an ISO 3166 code for telephone numbers without a country code.
+    ///
+    /// # Errors
+    /// [`Error::Identifier`] when the value cannot be what the name says, or when the name is
+    /// unknown.
+    pub fn digest(
+        &self,
+        name: &str,
+        value: &str,
+        default_country: Option<&str>,
+    ) -> Result<Option<Id>, Error> {
+        let name = IdentifierName::parse(name)?;
+        let Some(normal) = normal_form(name, value, default_country)? else {
+            return Ok(None);
+        };
+        let mut state = self.0.clone();
+        let hash = state.update(&[name.kind() as u8]).update(normal.as_bytes()).finalize();
+        Ok(Some(first_16(&hash)))
+    }
+}
+
+/// One digest of [`BrandDigests`].
 ///
 /// # Errors
-/// [`Error::Identifier`] when the value cannot be what the name says, when the name is unknown,
-/// or when the key has not 16 to 64 bytes.
+/// As of both its functions.
 pub fn identifier_digest(
     key: &[u8],
     brand: u64,
@@ -32,17 +66,7 @@ pub fn identifier_digest(
     value: &str,
     default_country: Option<&str>,
 ) -> Result<Option<Id>, Error> {
-    check_key(key)?;
-    let name = IdentifierName::parse(name)?;
-    let Some(normal) = normal_form(name, value, default_country)? else {
-        return Ok(None);
-    };
-    let hash = keyed(key, IDENTIFIER_PERSON)
-        .update(&brand.to_le_bytes())
-        .update(&[name.kind() as u8])
-        .update(normal.as_bytes())
-        .finalize();
-    Ok(Some(first_16(&hash)))
+    BrandDigests::new(key, brand)?.digest(name, value, default_country)
 }
 
 /// The digest of the parts that make a conversion one and the same.

@@ -1,5 +1,7 @@
 //! The normal form of each type of identifier: what makes two spellings one value.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::block::{is_blocked, WORDS};
@@ -59,11 +61,11 @@ impl IdentifierName {
 /// taken as the lower-case hexadecimal SHA-256, so that a caller who hashes meets one who does
 /// not. A SHA-1 of an address can meet only another SHA-1. Device ids in UUID form are
 /// lower-cased, for platforms disagree; all other values keep their case.
-pub(super) fn normal_form(
+pub(super) fn normal_form<'a>(
     name: IdentifierName,
-    value: &str,
+    value: &'a str,
     default_country: Option<&str>,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Cow<'a, str>>, Error> {
     let value = value.trim();
     if is_blocked(value) {
         return Ok(None);
@@ -72,19 +74,19 @@ pub(super) fn normal_form(
         IdentifierName::Customer if looks_like_email(value) => {
             Err(Error::Identifier("pii_in_customer_id"))
         }
-        IdentifierName::Email => email(value).map(|address| Some(sha256_hex(&address))),
+        IdentifierName::Email => email(value).map(|address| Some(sha256_hex(&address).into())),
         IdentifierName::Phone => {
-            international(value, default_country).map(|number| Some(sha256_hex(&number)))
+            international(value, default_country).map(|number| Some(sha256_hex(&number).into()))
         }
         IdentifierName::EmailSha256 => hex(value, 64, "invalid_email_sha256"),
         IdentifierName::PhoneSha256 => hex(value, 64, "invalid_phone_sha256"),
         IdentifierName::EmailSha1 => hex(value, 40, "invalid_email_sha1"),
-        IdentifierName::Device if is_uuid(value) => Ok(Some(value.to_ascii_lowercase())),
+        IdentifierName::Device if is_uuid(value) => Ok(Some(value.to_ascii_lowercase().into())),
         IdentifierName::Customer
         | IdentifierName::Profile
         | IdentifierName::Device
         | IdentifierName::ExternalClick
-        | IdentifierName::Visitor => Ok(Some(value.to_owned())),
+        | IdentifierName::Visitor => Ok(Some(value.into())),
     }
 }
 
@@ -124,13 +126,13 @@ fn is_uuid(value: &str) -> bool {
         })
 }
 
-fn hex(value: &str, digits: usize, code: &'static str) -> Result<Option<String>, Error> {
+fn hex<'a>(value: &str, digits: usize, code: &'static str) -> Result<Option<Cow<'a, str>>, Error> {
     if value.len() != digits || !value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Error::Identifier(code));
     }
     let value = value.to_ascii_lowercase();
     let is_hash_of_nothing = digits == 64 && WORDS.iter().any(|word| sha256_hex(word) == value);
-    Ok((!is_hash_of_nothing).then_some(value))
+    Ok((!is_hash_of_nothing).then_some(value.into()))
 }
 
 fn sha256_hex(text: &str) -> String {
@@ -146,7 +148,7 @@ fn hex_digit(nibble: u8) -> char {
 mod tests {
     use super::*;
 
-    fn form(name: &str, value: &str) -> Result<Option<String>, Error> {
+    fn form<'a>(name: &str, value: &'a str) -> Result<Option<Cow<'a, str>>, Error> {
         normal_form(IdentifierName::parse(name)?, value, Some("DE"))
     }
 

@@ -6,10 +6,13 @@ use super::{
 use crate::identity::Identifier;
 use crate::msgpack::Writer;
 
+/// Room for nearly every click: growing to it would copy what is written several times.
+const USUAL_BYTES: usize = 512;
+
 impl Record<'_> {
     /// The record's bytes, every value in its shortest form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::with_capacity(USUAL_BYTES);
         writer.array(8);
         writer.uint(self.kind() as u64);
         writer.bin(&self.event_id);
@@ -143,7 +146,7 @@ fn write_money(writer: &mut Writer, money: &Money<'_>) {
 impl<'a> Identifiers<'a> {
     /// The wire form of a list of identifiers, put into `buffer`.
     pub fn encode(list: &[Identifier], buffer: &'a mut Vec<u8>) -> Self {
-        let mut writer = Writer::new();
+        let mut writer = Writer::with_capacity(1 + 20 * list.len());
         writer.array(list.len());
         for identifier in list {
             writer.array(2);
@@ -160,12 +163,13 @@ impl<'a> Identifiers<'a> {
 
 impl<'a> Params<'a> {
     /// The wire form of names and values, put into `buffer`.
-    pub fn encode(list: &[(&str, &str)], buffer: &'a mut Vec<u8>) -> Self {
-        let mut writer = Writer::new();
+    pub fn encode(list: &[(&str, impl AsRef<str>)], buffer: &'a mut Vec<u8>) -> Self {
+        let bytes = list.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4);
+        let mut writer = Writer::with_capacity(3 + bytes.sum::<usize>());
         writer.map(list.len());
         for (name, value) in list {
             writer.str(name);
-            writer.str(value);
+            writer.str(value.as_ref());
         }
         *buffer = writer.bytes;
         Self(buffer)

@@ -145,17 +145,40 @@ pub fn encode_frame(
     records: &[&[u8]],
 ) -> Result<Vec<u8>, Error> {
     check_sequences(records.len(), first_sequence)?;
-    let body_bytes = records.iter().map(|record| record.len()).sum::<usize>();
+    for record in records {
+        check_record(record)?;
+    }
+    join_frame(partition, producer, first_sequence, records.len(), records)
+}
+
+/// Checks that bytes are one record that a frame may have.
+///
+/// # Errors
+/// [`Error::Frame`] with the code of what is wrong.
+pub fn check_record(record: &[u8]) -> Result<(), Error> {
+    if record.len() > RECORD_BYTES_MAX {
+        return Err(Error::Frame("record_too_large"));
+    }
+    Record::decode(record).map(|_| ())
+}
+
+/// Puts records that were checked into a frame: `count` in all, one or more in each part.
+///
+/// # Errors
+/// [`Error::Frame`]: `wrong_count`, `wrong_sequence` or `frame_too_large`.
+pub fn join_frame(
+    partition: u16,
+    producer: u64,
+    first_sequence: u64,
+    count: usize,
+    parts: &[&[u8]],
+) -> Result<Vec<u8>, Error> {
+    check_sequences(count, first_sequence)?;
+    let body_bytes = parts.iter().map(|part| part.len()).sum::<usize>();
     if HEADER_BYTES + body_bytes > FRAME_BYTES_MAX {
         return Err(Error::Frame("frame_too_large"));
     }
-    for record in records {
-        if record.len() > RECORD_BYTES_MAX {
-            return Err(Error::Frame("record_too_large"));
-        }
-        Record::decode(record)?;
-    }
-    let count = u16::try_from(records.len()).map_err(|_| Error::Frame("wrong_count"))?;
+    let count = u16::try_from(count).map_err(|_| Error::Frame("wrong_count"))?;
     let length = u32::try_from(body_bytes).map_err(|_| Error::Frame("frame_too_large"))?;
     let mut frame = Vec::with_capacity(HEADER_BYTES + body_bytes);
     frame.extend_from_slice(&MAGIC);
@@ -166,11 +189,10 @@ pub fn encode_frame(
     frame.extend_from_slice(&first_sequence.to_le_bytes());
     frame.extend_from_slice(&length.to_le_bytes());
     let head_checksum = crc32c::crc32c(&frame);
-    let checksum =
-        records.iter().fold(head_checksum, |sum, record| crc32c::crc32c_append(sum, record));
+    let checksum = parts.iter().fold(head_checksum, |sum, part| crc32c::crc32c_append(sum, part));
     frame.extend_from_slice(&checksum.to_le_bytes());
-    for record in records {
-        frame.extend_from_slice(record);
+    for part in parts {
+        frame.extend_from_slice(part);
     }
     Ok(frame)
 }

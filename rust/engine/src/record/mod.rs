@@ -20,7 +20,9 @@ pub use body::{
     Body, Click, Client, Control, Conversion, Decision, Erasure, Identifiers, Identify, Items,
     Money, Network, PageView, Params, Request,
 };
-pub use frame::{decode_frame, encode_frame, frame_header, Frame, FrameHeader};
+pub use frame::{
+    check_record, decode_frame, encode_frame, frame_header, join_frame, Frame, FrameHeader,
+};
 
 /// Bits of a body's `flags` field.
 pub mod flags {

@@ -163,7 +163,7 @@ fn lane() -> HotLane {
 }
 
 fn take(lane: &mut HotLane, data: &[u8], peer: &str) -> Option<Taken> {
-    lane.take(data, peer, NOW_MS, DATE, &mut Told)
+    lane.take(data, peer.parse().ok()?, NOW_MS, DATE, &mut Told)
 }
 
 /// An input's bytes as they are, or each small one as a piece of a request.
