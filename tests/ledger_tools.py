@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionBatch, PartitionRow
 from headwater.ledger.objects import Origin, create_brand, create_program
 from headwater.model.attribution import DEFAULTS
+from headwater.model.click_cells import ClickRows, split_outcomes
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
@@ -95,8 +96,14 @@ def batch(
         to_position=to or (row.position[0] + 1, 0),
         chain_digest=bytes([1]) * 32,
         time_ms=NOW_MS,
-        outcomes=outcomes,
+        outcomes={**outcomes, "clicks": click_rows(outcomes.get("clicks", ()))},
     )
+
+
+def click_rows(rows: Iterable[Sequence[Any]]) -> ClickRows:
+    """Rows of clicks as an engine would have told them."""
+    told = msgpack.packb({"clicks": [tuple(row) for row in rows]})
+    return split_outcomes(told)[0]
 
 
 def click_outcome(

@@ -4,11 +4,12 @@ Every call that does work releases the interpreter lock; an `Engine` may be used
 one call at a time.
 """
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Any, Protocol, final
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any, Protocol, final, overload
 
 __all__ = [
     "ClickCells",
+    "ClickRows",
     "CoreError",
     "Digests",
     "Engine",
@@ -20,6 +21,7 @@ __all__ = [
     "PositionError",
     "SnapshotError",
     "SnapshotView",
+    "SubIds",
     "UnknownVersionError",
     "click_origin",
     "conversion_digest",
@@ -30,6 +32,7 @@ __all__ = [
     "record_fields",
     "replace_in_frame",
     "signals",
+    "split_outcomes",
     "validate_record",
 ]
 
@@ -244,6 +247,34 @@ class Engine:
         to the same outcomes, however grouped into calls."""
 
 @final
+class ClickRows:
+    """The rows of clicks among outcomes, in the order of the ledger's columns. Each is made when it
+    is asked for.
+    """
+
+    def __new__(cls) -> ClickRows:
+        """No rows."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> ClickRows: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+    def __add__(self, more: ClickRows) -> ClickRows: ...
+    def parameters(self) -> Iterator[tuple[Any, ...]]:
+        """The rows as a driver takes them soonest: blobs are `bytearray`."""
+
+    def standings(self) -> dict[tuple[int, str], int]:
+        """How many rows have the same flags and verdict."""
+
+def split_outcomes(outcomes: bytes) -> tuple[ClickRows, bytes]:
+    """What `Engine.apply` gave, as the rows of clicks and the same MessagePack map without them.
+
+    Raises FrameError for other bytes.
+    """
+
+@final
 class ClickCells:
     """Clicks summed up by rollup cell: program, quarter hour, partner, link, first sub id, country,
     device; 0 or empty where there is none. Sums are in the order of the ledger's columns.
@@ -251,9 +282,10 @@ class ClickCells:
 
     def __new__(cls) -> ClickCells: ...
     def __len__(self) -> int: ...
-    def count(self, rows: Sequence[tuple[Any, ...]], apart: set[bytes]) -> None:
-        """Add rows of clicks. Those whose id is in `apart`, and touches that are no clicks, only
-        name their sub ids. Raises FrameError for a record that is not a click's.
+    def count(self, rows: ClickRows, known: set[bytes], apart: set[bytes]) -> None:
+        """Add rows of clicks but those whose id is in `known`. Those whose id is in `apart`, and
+        touches that are no clicks, only name their sub ids. Raises FrameError for a record that is
+        not a click's.
         """
 
     def add(
@@ -269,12 +301,6 @@ class ClickCells:
     def programs(self) -> dict[int, int]:
         """The programs that have cells other than zero, each with its first quarter hour."""
 
-    def sub_ids(self) -> dict[tuple[int, int, int], list[str]]:
-        """By program, partner and day of UTC: the sub ids, in the order in which they came up."""
-
-    def sum_up(self, sub_ids: Set[tuple[tuple[int, int, int], str]], rest: str) -> None:
-        """Put the cells of some sub ids, each of a partner's day, into those of `rest`."""
-
     def rows(self) -> list[tuple[Any, ...]]:
         """The cells other than zero by their keys: rows of the ledger's table, of grain 0."""
 
@@ -283,6 +309,33 @@ class ClickCells:
 
     def merge(self, encoded: bytes) -> None:
         """Add cells that `encode` gave. Raises FrameError for other bytes."""
+
+    def add_all(self, others: ClickCells) -> None:
+        """Add the cells of others that are other than zero."""
+
+@final
+class SubIds:
+    """The sub ids that have cells of their own, by program, partner and day of UTC; of the days
+    that were loaded.
+    """
+
+    def __new__(cls) -> SubIds: ...
+    def missing(self, cells: ClickCells) -> set[tuple[int, int, int]]:
+        """The days of cells that have to be loaded first."""
+
+    def load(self, day: tuple[int, int, int], sub_ids: Sequence[str]) -> None:
+        """Take in what a day has."""
+
+    def has(self, day: tuple[int, int, int], sub1: str) -> bool | None:
+        """Whether a sub id has cells of its own; None when its day is not loaded."""
+
+    def name(self, cells: ClickCells, count_max: int, rest: str) -> list[tuple[int, int, int, str]]:
+        """Give the sub ids of cells cells of their own, up to `count_max` for a day; the others go
+        into the cells of `rest`. Those that are new, in the order in which they came up.
+        """
+
+    def forget_before(self, day: int) -> None:
+        """Give up the days before one, by its number."""
 
 class _HotRules(Protocol):
     """Names and bounds of the ordinary lane: `headwater.edge.hot_links.HotRules`."""

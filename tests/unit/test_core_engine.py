@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from typing import Any
 
 import msgpack
@@ -13,7 +14,7 @@ import pytest
 
 from headwater import _core
 from headwater.matcher.ordering import TABLES, ordered
-from headwater.matcher.partition import merge_outcomes
+from headwater.matcher.partition import decode_outcomes, merge_outcomes
 
 T0 = 1_790_000_000_000
 DAY_MS = 86_400_000
@@ -124,12 +125,40 @@ def test_the_order_does_not_depend_on_where_a_batch_ends(log: Log) -> None:
     whole, parts = _core.Engine(0), _core.Engine(0)
     cut = merge_outcomes({}, {})
     for entry in log.entries:
-        merge_outcomes(cut, outcomes(parts.apply([entry])))
+        merge_outcomes(cut, decode_outcomes(parts.apply([entry])))
 
     def rows(out: dict[str, Any]) -> list[Any]:
         return [(run.table, row) for run in ordered(out) for row in run.rows or [None] * run.length]
 
-    assert rows(cut) == rows(outcomes(whole.apply(log.entries)))
+    assert rows(cut) == rows(decode_outcomes(whole.apply(log.entries)))
+
+
+def test_rows_of_clicks_are_a_sequence_that_is_made_when_it_is_read(log: Log) -> None:
+    clicks = [[8, VISITOR]]
+    log.add(*(click(number, clicks) for number in range(200, 205)))
+    raw = _core.Engine(0).apply(log.entries)
+    told = outcomes(raw)
+    expected = [tuple(row) for row in told.pop("clicks")]
+    rows, rest = _core.split_outcomes(raw)
+    assert outcomes(rest) == told
+    assert (len(rows), list(rows)) == (6, expected)
+    assert (rows[0], rows[-1]) == (expected[0], expected[-1])
+    for part in (slice(2, 4), slice(None), slice(4, 99), slice(5, 2), slice(None, None, -2)):
+        assert list(rows[part]) == expected[part]
+    for place in (6, -7):
+        with pytest.raises(IndexError):
+            rows[place]
+    assert list(rows + rows[:2]) == expected + expected[:2]
+    assert list(_core.ClickRows() + rows + _core.ClickRows()) == expected
+    assert list(rows.parameters()) == expected, "bytearray is bytes to whoever compares them"
+    assert {type(value) for row in rows.parameters() for value in row} == {int, str, bytearray}
+    assert rows.standings() == Counter((row[9], row[10]) for row in expected)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 8, 40, 90])
+def test_outcomes_that_are_cut_short_are_refused(log: Log, cut: int) -> None:
+    with pytest.raises(_core.FrameError):
+        _core.split_outcomes(_core.Engine(0).apply(log.entries)[:cut])
 
 
 def test_a_decision_comes_with_credit_and_explanation(log: Log) -> None:

@@ -23,6 +23,7 @@ from ledger_tools import (
     acquired,
     batch,
     click_outcome,
+    click_rows,
     erasure_outcome,
     ledger_in,
     revised_outcome,
@@ -98,7 +99,7 @@ def test_only_clicks_count_as_clicks(ledger: Ledger) -> None:
         merge_outcomes(
             {},
             {
-                "clicks": rows,
+                "clicks": click_rows(rows),
                 "decision_revised": [revised_outcome(rows[0][0], 1)],
                 "erasures": [erasure],
             },
@@ -115,7 +116,7 @@ def test_only_clicks_count_as_clicks(ledger: Ledger) -> None:
 
 
 def test_outcomes_of_an_engine_without_the_new_tables_are_taken(ledger: Ledger) -> None:
-    merged = merge_outcomes({}, {"clicks": [click_outcome()]})
+    merged = merge_outcomes({}, {"clicks": click_rows([click_outcome()])})
     assert (merged["erasures"], merged["late_evidence"]) == ([], [])
     plain = {
         key: value for key, value in merged.items() if key not in ("erasures", "late_evidence")

@@ -139,7 +139,8 @@ def _count_clicks(context: Context, run: Run) -> None:
             score_again(context, row)
             telling.tell(context, is_first=False)
         return
-    paid = [row for row in run.rows if row[PROGRAM] in context.settings.click_types]
+    paying = context.settings.click_types
+    paid = [row for row in run.rows if row[PROGRAM] in paying] if paying else []
     if paid:
         context.store.load_standings(row[0] for row in paid)
         for row in paid:

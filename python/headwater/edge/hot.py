@@ -220,7 +220,7 @@ class HotProtocol(EdgeProtocol):
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
-        self.hot.edge.meters.observe(hot_counts.ROUTES[answer.kind], answer.seconds, 1)
+        self.hot.edge.meters.observe(hot_counts.ROUTES[answer.kind], answer.seconds)
         transport = self.transport
         if transport is None or transport.is_closing():
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,24 @@ class Ledger:
             self._inserts[table.name, or_ignore] = text
         return text
 
+    def execute_many(
+        self, connection: sa.Connection, sql: str, rows: Iterable[tuple[Any, ...]]
+    ) -> int:
+        """Run the driver's text once for each row; how many rows of the table it changed.
+
+        Rows are taken one at a time, so that many need never be there together. Raises LedgerError
+        when the database does.
+        """
+        # The types of drivers know nothing of rows that are made as they are taken.
+        cursor: Any = connection.connection.cursor()
+        try:
+            cursor.executemany(sql, rows)
+            return int(cursor.rowcount)
+        except self._reader.dialect.loaded_dbapi.Error as error:
+            raise _ledger_error(error) from None
+        finally:
+            cursor.close()
+
     def cached_sql(self, build: Callable[[sa.Dialect], str]) -> str:
         """The driver's text that `build` makes for this database's dialect, made once."""
         text = self._texts.get(build)
@@ -80,9 +98,12 @@ def _as_ledger_error() -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        # The statement's parameters stay out: they hold what visitors sent.
-        cause = getattr(error, "orig", None) or error
-        raise LedgerError(f"{type(cause).__name__}: {_first_line(cause)}") from None
+        raise _ledger_error(getattr(error, "orig", None) or error) from None
+
+
+def _ledger_error(cause: BaseException) -> LedgerError:
+    # The statement's parameters stay out: they hold what visitors sent.
+    return LedgerError(f"{type(cause).__name__}: {_first_line(cause)}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -66,6 +67,7 @@ from headwater.ledger.schema import (
     rejections,
 )
 from headwater.model.book import CREDITED_BY_MANAGER, Action, Booked, Credits
+from headwater.model.click_cells import ClickRows
 
 __all__ = [
     "CHAIN_START",
@@ -250,7 +252,7 @@ def _insert_outcomes(
     outcomes: Mapping[str, Any],
 ) -> _Known:
     """Write a batch's rows."""
-    known_clicks = _insert_clicks(ledger, connection, outcomes.get("clicks", ()))
+    known_clicks = _insert_clicks(ledger, connection, outcomes.get("clicks", ClickRows()))
     for key, table in _PLAIN:
         rows = outcomes.get(key)
         if rows:
@@ -282,22 +284,27 @@ def _insert_outcomes(
     return _Known(known_clicks, decided_before)
 
 
-def _insert_clicks(
-    ledger: Ledger, connection: sa.Connection, rows: Sequence[Sequence[Any]]
-) -> set[bytes]:
+def _insert_clicks(ledger: Ledger, connection: sa.Connection, rows: ClickRows) -> set[bytes]:
     """Write clicks; the ids of those the ledger had."""
     if not rows:
         return set()
     sql = ledger.insert_sql(clicks, or_ignore=True)
-    return _written(connection, clicks, sql, list(map(tuple, rows)))
+    write = partial(ledger.execute_many, connection, sql, rows.parameters())
+    return _written(connection, clicks, sql, rows, write)
 
 
 def _written(
-    connection: sa.Connection, table: sa.Table, sql: str, rows: Sequence[tuple[Any, ...]]
+    connection: sa.Connection,
+    table: sa.Table,
+    sql: str,
+    rows: ClickRows | Sequence[tuple[Any, ...]],
+    write: Callable[[], int],
 ) -> set[bytes]:
-    """Run a statement that passes over rows the ledger had; the ids of those."""
+    """Run a statement that passes over rows the ledger had; the ids of those. `write` runs it for
+    all rows at once, and tells how many it wrote.
+    """
     connection.exec_driver_sql("SAVEPOINT rows_written")
-    if connection.exec_driver_sql(sql, rows).rowcount == len(rows):
+    if write() == len(rows):
         connection.exec_driver_sql("RELEASE SAVEPOINT rows_written")
         return set()
     # One by one, to learn which of them the ledger had.
@@ -360,7 +367,8 @@ def _insert_conversions(
     newest = _newest(rows)
     sql = ledger.cached_sql(_upsert_conversions)
     values = [(*row[:_CREDITS_AT], *row[_CREDITS_AT + 1 :]) for row in newest.values()]
-    passed_over = _written(connection, conversions, sql, values)
+    write = partial(ledger.execute_many, connection, sql, values)
+    passed_over = _written(connection, conversions, sql, values, write)
     written = [row for row in newest.values() if row[0] not in passed_over]
     _write_credits(ledger, connection, {row[0]: row[_CREDITS_AT] for row in written})
     return passed_over

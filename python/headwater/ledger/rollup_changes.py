@@ -11,11 +11,14 @@ from headwater.ledger.book_store import BookStore
 from headwater.ledger.rollup_cells import Conversion, Credit
 from headwater.ledger.schema import actions, click_revisions, clicks, conversions, credit_shares
 from headwater.model.book import Action, Booked
+from headwater.model.click_cells import ClickRows
 
 # Names of one statement's parameters: the oldest SQLite in use takes 999.
 _KEYS: Final = 500
 # Positions in a row of what was scored again.
 _CLICK, _REVISION, _STANDING = 0, 3, slice(4, 7)
+
+_NO_CLICKS: Final = ClickRows()
 
 Standing = tuple[str, str, int]
 """Verdict, how it counts, whether it is unique."""
@@ -32,7 +35,7 @@ class Change:
         booked: Booked,
         store: BookStore | None,
     ) -> None:
-        self.new = outcomes.get("clicks", ())
+        self.new: ClickRows = outcomes.get("clicks", _NO_CLICKS)
         self._scored = {row[_CLICK]: row for row in outcomes.get("decision_revised", ())}
         decided = (row[0] for row in outcomes.get("conversions", ()))
         self._conversions = list(dict.fromkeys((*decided, *booked.credited)))

@@ -48,7 +48,7 @@ from headwater.ledger.schema import (
     sale_rollups,
 )
 from headwater.model.book import Booked
-from headwater.model.click_cells import ClickCells
+from headwater.model.click_cells import ClickCells, SubIds
 
 _DAY_MS: Final = DAY_QUARTERS * QUARTER_MS
 # Where in a row of clicks' cells the sums begin.
@@ -76,7 +76,7 @@ class Rollups:
     """
 
     def __init__(self) -> None:
-        self._sub_ids: dict[PartnerDay, set[str]] = {}
+        self._sub_ids = SubIds()
         self._marks: dict[int, Mark] = {}
         self._folded: dict[int, int] = {}
         self._at: dict[int, At] = {}
@@ -112,7 +112,7 @@ class Rollups:
         self._at[batch.partition] = (batch.epoch, batch.generation, batch.to_position)
 
     def _forget(self, partition: int) -> None:
-        self._sub_ids.clear()
+        self._sub_ids = SubIds()
         self._marks.clear()
         self._folded.pop(partition, None)
 
@@ -148,7 +148,7 @@ class Rollups:
             cells = counter.clicks.encode()
             row = (partition, *batch.to_position, cells)
             connection.exec_driver_sql(ledger.insert_sql(click_rollup_changes), row)
-            self._changed[partition].merge(cells)
+            self._changed[partition].add_all(counter.clicks)
             self._changes[partition] += 1
         if (
             len(self._changed[partition]) >= limits.ROLLUP_CHANGED_CELLS_MAX
@@ -165,7 +165,7 @@ class Rollups:
             marks = self._marks_of(ledger, connection, partition, programs)
             if any(bucket < marks[program].folded for program, bucket in programs.items()):
                 rows = list(_rows(((row[1:_KEYS_END], row[_KEYS_END:]) for row in rows), marks))
-            connection.exec_driver_sql(ledger.cached_sql(_UPSERTS[click_rollups.name]), rows)
+            ledger.execute_many(connection, ledger.cached_sql(_UPSERTS[click_rollups.name]), rows)
         if self._changes[partition]:
             connection.execute(
                 sa.delete(click_rollup_changes).where(click_rollup_changes.c.partition == partition)
@@ -209,9 +209,7 @@ class Rollups:
         if len(marks) < limits.ROLLUP_FOLDS_MAX:
             self._folded[partition] = until
         # Clicks come late, and seldom by more than a day.
-        oldest = until // DAY_QUARTERS - 1
-        for day in [day for day in self._sub_ids if day[2] < oldest]:
-            del self._sub_ids[day]
+        self._sub_ids.forget_before(max(until // DAY_QUARTERS - 1, 0))
 
 
 def _rows(
@@ -236,7 +234,7 @@ class _Counter:
         self,
         ledger: Ledger,
         connection: sa.Connection,
-        sub_ids: dict[PartnerDay, set[str]],
+        sub_ids: SubIds,
     ) -> None:
         self.clicks = ClickCells()
         self.sales: Cells = {}
@@ -248,8 +246,7 @@ class _Counter:
 
     def take(self, change: Change, known: set[bytes]) -> None:
         """Count what was written: clicks first, which say what sub ids there are."""
-        new = [tuple(row) for row in change.new if row[0] not in known]
-        self.clicks.count(new, change.scored)
+        self.clicks.count(change.new, known, change.scored)
         self._name_sub_ids()
         change.read_after()
         for row, standings in change.clicks:
@@ -276,55 +273,35 @@ class _Counter:
         if not origin.sub1:
             return origin._replace(link=row.link)
         day = (row.program, row.partner, row.accept_ms // _DAY_MS)
-        known = self._sub_ids.get(day)
-        if known is None:
+        has_cells = self._sub_ids.has(day, origin.sub1)
+        if has_cells is None:
             columns = rollup_sub_ids.c
-            has_cells = self._connection.scalar(
-                sa.select(sa.literal(1)).where(
-                    columns.program == day[0],
-                    columns.partner == day[1],
-                    columns.day == day[2],
-                    columns.sub1 == origin.sub1,
-                )
+            stored = sa.select(sa.literal(1)).where(
+                columns.program == day[0],
+                columns.partner == day[1],
+                columns.day == day[2],
+                columns.sub1 == origin.sub1,
             )
-        else:
-            has_cells = origin.sub1 in known
+            has_cells = self._connection.scalar(stored) is not None
         return origin._replace(link=row.link, sub1=origin.sub1 if has_cells else SUB_IDS_REST)
 
     def _name_sub_ids(self) -> None:
         """Give sub ids cells of their own, up to the bound of their partner's day; the others
         share one.
         """
-        over: set[tuple[PartnerDay, str]] = set()
-        for day, names in self.clicks.sub_ids().items():
-            known = self._known(day)
-            for sub1 in names:
-                if sub1 in known:
-                    continue
-                if len(known) >= limits.ROLLUP_SUB_IDS_MAX:
-                    over.add((day, sub1))
-                else:
-                    known.add(sub1)
-                    self._new_sub_ids.append((*day, sub1))
-        if over:
-            self.clicks.sum_up(over, SUB_IDS_REST)
+        for day in self._sub_ids.missing(self.clicks):
+            self._sub_ids.load(day, self._stored(day))
+        self._new_sub_ids = self._sub_ids.name(self.clicks, limits.ROLLUP_SUB_IDS_MAX, SUB_IDS_REST)
 
-    def _known(self, day: PartnerDay) -> set[str]:
+    def _stored(self, day: PartnerDay) -> Sequence[str]:
         """The sub ids of a partner's day that have cells of their own."""
-        known = self._sub_ids.get(day)
-        if known is None:
-            columns = rollup_sub_ids.c
-            program, partner, number = day
-            known = self._sub_ids[day] = set(
-                self._connection.scalars(
-                    sa.select(columns.sub1).where(
-                        columns.program == program,
-                        columns.partner == partner,
-                        columns.day == number,
-                    )
-                )
+        columns = rollup_sub_ids.c
+        program, partner, number = day
+        return self._connection.scalars(
+            sa.select(columns.sub1).where(
+                columns.program == program, columns.partner == partner, columns.day == number
             )
-        return known
+        ).all()
 
     def flush_sub_ids(self) -> None:
         """Write which sub ids have cells of their own from now on."""

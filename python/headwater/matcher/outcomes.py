@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgpack
@@ -32,7 +30,6 @@ class Told(NamedTuple):
 
 
 # Positions in the engine's outcome rows.
-_STANDING = itemgetter(9, 10)
 REPORT_EVENT, REPORT_CONVERSION, REPORT_SOURCE, REPORT_OUTCOME, REPORT_PRODUCER = 0, 1, 5, 6, 7
 CREATED = "created"
 CONVERSION_ID, CONVERSION_BRAND, CONVERSION_STATUS, CONVERSION_REASON = 0, 1, 8, 9
@@ -150,7 +147,7 @@ def count(outcomes: Outcomes) -> None:
         name = Kind(row[1]).name.lower()
         committed[name] = committed.get(name, 0) + 1
     verdicts: dict[str, int] = {}
-    for (flags, verdict), number in Counter(map(_STANDING, outcomes["clicks"])).items():
+    for (flags, verdict), number in outcomes["clicks"].standings().items():
         name = touch_type(flags)
         committed[name] = committed.get(name, 0) + number
         if name == CLICK:

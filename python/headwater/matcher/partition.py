@@ -45,10 +45,7 @@ class Partition:
         merged: dict[str, Any] = {}
         for run, reason in self._runs(entries):
             if reason is None:
-                outcomes = self.engine.apply(run)
-                # Rows as tuples: the ledger's driver takes them as they are.
-                more = msgpack.unpackb(outcomes, strict_map_key=False, use_list=False)
-                merge_outcomes(merged, more)
+                merge_outcomes(merged, decode_outcomes(self.engine.apply(run)))
             else:
                 self.engine.skip(*run[0], reason)
                 merge_outcomes(merged, {"producers": _producer_of(run[0][2])})
@@ -122,10 +119,22 @@ def _producer_of(frame: bytes) -> dict[int, None]:
         return {}
 
 
+def decode_outcomes(encoded: bytes) -> dict[str, Any]:
+    """What an engine's apply gave: rows as tuples, which the ledger's driver takes as they are, and
+    clicks as rows that are made when they are asked for.
+    """
+    clicks, rest = _core.split_outcomes(encoded)
+    outcomes: dict[str, Any] = msgpack.unpackb(rest, strict_map_key=False, use_list=False)
+    outcomes["clicks"] = clicks
+    return outcomes
+
+
 def merge_outcomes(into: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """Outcomes of one apply added to those of the batch so far."""
+    clicks = into.setdefault("clicks", _core.ClickRows())
+    if "clicks" in more:
+        into["clicks"] = clicks + more["clicks"]
     for key in (
-        "clicks",
         "observations",
         "conversions",
         "reports",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 
-import msgpack
-
 from headwater.book.book import Book
 from headwater.ledger.book_replay import rebook
 from headwater.ledger.engine import Ledger
 from headwater.matcher.ordering import ordered
-from headwater.matcher.partition import merge_outcomes
+from headwater.matcher.partition import decode_outcomes, merge_outcomes
 
 
 class BookAgain:
@@ -23,6 +21,6 @@ class BookAgain:
 
     def take(self, outcomes: bytes) -> None:
         """Book the outcomes of one apply, in a transaction of their own. Raises LedgerError."""
-        merged = merge_outcomes({}, msgpack.unpackb(outcomes, strict_map_key=False))
+        merged = merge_outcomes({}, decode_outcomes(outcomes))
         run = functools.partial(self._book.apply, outcomes=merged, runs=ordered(merged))
         rebook(self.scratch, self._real, self._partition, merged, run)

@@ -1,27 +1,17 @@
 //! Rollup cells of clicks as a Python object.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_engine::cells::{
     device, is_click, Cell, ClickCells, Origin, PartnerDay, Standing, Sums, QUARTER_MS,
 };
+use headwater_engine::sub_ids::SubIds;
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PySet, PyTuple};
 
+use crate::clicks::PyClickRows;
 use crate::error::raise;
-
-// Positions in a row of clicks.
-const CLICK: usize = 0;
-const PROGRAM: usize = 2;
-const PARTNER: usize = 3;
-const LINK: usize = 4;
-const ACCEPT_MS: usize = 5;
-const FLAGS: usize = 9;
-const VERDICT: usize = 10;
-const COUNTED: usize = 11;
-const IS_UNIQUE: usize = 12;
-const RECORD: usize = 16;
 
 /// What a cell's clicks have in common, in the order of the ledger's columns.
 type Key = (u64, u64, u64, u64, PyBackedStr, PyBackedStr, PyBackedStr);
@@ -43,34 +33,35 @@ impl PyClickCells {
         self.cells.len()
     }
 
-    /// Add rows of clicks, each one; those in `apart` and touches that are no clicks only name
-    /// their cells.
+    /// Add rows of clicks, each one, but those in `known`; those in `apart` and touches that are no
+    /// clicks only name their cells.
     fn count(
         &mut self,
         py: Python<'_>,
-        rows: Vec<Bound<'_, PyTuple>>,
+        rows: &PyClickRows,
+        known: &Bound<'_, PySet>,
         apart: &Bound<'_, PySet>,
     ) -> PyResult<()> {
-        let has_some_apart = !apart.is_empty();
-        for row in rows {
-            let number = |at: usize| row.get_item(at)?.extract::<u64>();
-            let verdict: PyBackedStr = row.get_item(VERDICT)?.extract()?;
-            let counted: PyBackedStr = row.get_item(COUNTED)?.extract()?;
-            let record: PyBackedBytes = row.get_item(RECORD)?.extract()?;
-            let origin = Origin::of(&record).map_err(|error| raise(py, &error))?;
+        let (has_known, has_apart) = (!known.is_empty(), !apart.is_empty());
+        for row in rows.each(py) {
+            let row = row?;
+            let is_in = |ids: &Bound<'_, PySet>| ids.contains(PyBytes::new(py, row.click_id));
+            if has_known && is_in(known)? {
+                continue;
+            }
+            let origin = Origin::of(row.record).map_err(|error| raise(py, &error))?;
             let cell = Cell {
-                program: number(PROGRAM)?,
-                bucket: number(ACCEPT_MS)? / QUARTER_MS,
-                partner: number(PARTNER)?,
-                link: number(LINK)?,
+                program: row.program,
+                bucket: row.accept_ms / QUARTER_MS,
+                partner: row.partner,
+                link: row.link,
                 sub1: origin.sub1,
                 country: origin.country,
                 device: origin.device,
             };
-            let is_unique = number(IS_UNIQUE)? != 0;
-            let standing = Standing { verdict: &verdict, counted: &counted, is_unique };
-            let is_apart = has_some_apart && apart.contains(row.get_item(CLICK)?)?;
-            let is_counted = !is_apart && is_click(number(FLAGS)?);
+            let is_unique = row.is_unique != 0;
+            let standing = Standing { verdict: row.verdict, counted: row.counted, is_unique };
+            let is_counted = is_click(row.flags) && !(has_apart && is_in(apart)?);
             self.cells.add(&cell, standing, i64::from(is_counted));
         }
         Ok(())
@@ -97,14 +88,9 @@ impl PyClickCells {
         self.cells.programs()
     }
 
-    /// The sub ids of each partner's day, in the order in which they came up.
-    fn sub_ids(&self) -> BTreeMap<PartnerDay, Vec<&str>> {
-        self.cells.sub_ids()
-    }
-
-    /// Put the cells of some sub ids, each of a partner's day, into those of `rest`.
-    fn sum_up(&mut self, sub_ids: HashSet<(PartnerDay, String)>, rest: &str) {
-        self.cells.sum_up(&sub_ids, rest);
+    /// Add the cells of others.
+    fn add_all(&mut self, others: &Self) {
+        self.cells.add_all(&others.cells);
     }
 
     /// The rows of those that are not all zero, in the order of their keys.
@@ -120,6 +106,52 @@ impl PyClickCells {
     /// Add what `encode` gave.
     fn merge(&mut self, py: Python<'_>, encoded: &[u8]) -> PyResult<()> {
         self.cells.merge(encoded).map_err(|error| raise(py, &error))
+    }
+}
+
+/// Which sub ids have cells of their own.
+#[pyclass(name = "SubIds", module = "headwater._core")]
+#[derive(Default)]
+pub(crate) struct PySubIds {
+    sub_ids: SubIds,
+}
+
+#[pymethods]
+impl PySubIds {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// The days of cells that are not loaded.
+    fn missing(&self, cells: &PyClickCells) -> BTreeSet<PartnerDay> {
+        self.sub_ids.missing(&cells.cells)
+    }
+
+    /// Take in the sub ids of a day.
+    fn load(&mut self, day: PartnerDay, sub_ids: Vec<String>) {
+        self.sub_ids.load(day, sub_ids.into_iter().map(String::into_boxed_str));
+    }
+
+    /// Whether a sub id has cells of its own; None when its day is not loaded.
+    fn has(&self, day: PartnerDay, sub1: &str) -> Option<bool> {
+        self.sub_ids.has(&day, sub1)
+    }
+
+    /// Name the sub ids of cells; those that are new.
+    fn name(
+        &mut self,
+        cells: &mut PyClickCells,
+        count_max: usize,
+        rest: &str,
+    ) -> Vec<(u64, u64, u64, String)> {
+        let new = self.sub_ids.name(&mut cells.cells, count_max, rest).into_iter();
+        new.map(|((program, partner, day), sub1)| (program, partner, day, sub1)).collect()
+    }
+
+    /// Give up the days before one.
+    fn forget_before(&mut self, day: u64) {
+        self.sub_ids.forget_before(day);
     }
 }
 
@@ -157,6 +189,7 @@ fn device_of(agent: &str) -> &'static str {
 /// Adds the class and the functions to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyClickCells>()?;
+    module.add_class::<PySubIds>()?;
     module.add_function(wrap_pyfunction!(click_origin, module)?)?;
     module.add_function(wrap_pyfunction!(device_of, module)?)
 }

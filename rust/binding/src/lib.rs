@@ -2,6 +2,7 @@
 //! interpreter lock released while the engine works. No rule of the product lives here.
 
 mod cells;
+mod clicks;
 mod engine;
 mod error;
 mod functions;
@@ -16,6 +17,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     error::register(module)?;
     functions::register(module)?;
     cells::register(module)?;
+    clicks::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<hot::PyHotLane>()?;
     module.add_class::<listener::PyHotListener>()?;

@@ -4,7 +4,7 @@
 //! The ledger adds the sums to its rollups. They say nothing that decides.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -149,8 +149,8 @@ pub type PartnerDay = (u64, u64, u64);
 /// Sums by cell, in the order in which the cells came up.
 #[derive(Debug, Default)]
 pub struct ClickCells {
-    places: HashMap<Box<[u8]>, usize>,
-    sums: Vec<(Box<[u8]>, Sums)>,
+    places: HashMap<Arc<[u8]>, usize>,
+    sums: Vec<(Arc<[u8]>, Sums)>,
     key: Writer,
 }
 
@@ -179,26 +179,44 @@ impl ClickCells {
         self.key.str(cell.sub1);
         self.key.str(cell.country);
         self.key.str(cell.device);
-        let key = self.key.bytes.as_slice();
+        let key = std::mem::take(&mut self.key);
+        if !self.add_to(&key.bytes, more) {
+            self.insert(key.bytes.as_slice().into(), more);
+        }
+        self.key = key;
+    }
+
+    /// Adds to a cell that is there; whether it is.
+    fn add_to(&mut self, key: &[u8], more: &Sums) -> bool {
         let place = self.places.get(key).and_then(|place| self.sums.get_mut(*place));
-        if let Some((_, sums)) = place {
-            for (sum, amount) in sums.iter_mut().zip(more) {
-                *sum += amount;
+        let Some((_, sums)) = place else { return false };
+        for (sum, amount) in sums.iter_mut().zip(more) {
+            *sum += amount;
+        }
+        true
+    }
+
+    fn insert(&mut self, key: Arc<[u8]>, sums: &Sums) {
+        self.places.insert(Arc::clone(&key), self.sums.len());
+        self.sums.push((key, *sums));
+    }
+
+    /// Adds the cells of others that are not all zero.
+    pub fn add_all(&mut self, others: &Self) {
+        for (key, more) in others.changed() {
+            if !self.add_to(key, more) {
+                self.insert(Arc::clone(key), more);
             }
-        } else {
-            let key: Box<[u8]> = key.into();
-            self.places.insert(key.clone(), self.sums.len());
-            self.sums.push((key, *more));
         }
     }
 
     /// Those that are not all zero.
-    fn changed(&self) -> impl Iterator<Item = &(Box<[u8]>, Sums)> {
+    fn changed(&self) -> impl Iterator<Item = &(Arc<[u8]>, Sums)> {
         self.sums.iter().filter(|(_, sums)| sums.iter().any(|sum| *sum != 0))
     }
 
     fn cells<'a>(
-        entries: impl Iterator<Item = &'a (Box<[u8]>, Sums)>,
+        entries: impl Iterator<Item = &'a (Arc<[u8]>, Sums)>,
     ) -> impl Iterator<Item = (Cell<'a>, &'a Sums)> {
         let read = |(key, sums)| read_cell(&mut Reader::new(key)).ok().map(|cell| (cell, sums));
         entries.map(|(key, sums)| (&**key, sums)).filter_map(read)
@@ -214,24 +232,25 @@ impl ClickCells {
     /// The programs of cells that are not all zero, each with its first quarter hour.
     pub fn programs(&self) -> BTreeMap<u64, u64> {
         let mut found = BTreeMap::new();
-        for (cell, _) in Self::cells(self.changed()) {
-            let first = found.entry(cell.program).or_insert(cell.bucket);
-            *first = cell.bucket.min(*first);
+        for (key, _) in self.changed() {
+            let mut reader = Reader::new(key);
+            let (Ok(program), Ok(bucket)) = (reader.uint(), reader.uint()) else { continue };
+            let first = found.entry(program).or_insert(bucket);
+            *first = bucket.min(*first);
         }
         found
     }
 
-    /// The sub ids of each partner's day, in the order in which they came up.
-    pub fn sub_ids(&self) -> BTreeMap<PartnerDay, Vec<&str>> {
-        let mut found: BTreeMap<PartnerDay, Vec<&str>> = BTreeMap::new();
-        let mut seen = HashSet::new();
-        for (cell, _) in Self::cells(self.sums.iter()).filter(|(cell, _)| !cell.sub1.is_empty()) {
-            let day = (cell.program, cell.partner, cell.bucket / DAY_QUARTERS);
-            if seen.insert((day, cell.sub1)) {
-                found.entry(day).or_default().push(cell.sub1);
-            }
-        }
-        found
+    /// The partner's day and the sub id of each cell that has one, in the order in which the cells
+    /// came up.
+    pub fn sub_ids(&self) -> impl Iterator<Item = (PartnerDay, &str)> {
+        self.sums.iter().filter_map(|(key, _)| {
+            let mut reader = Reader::new(key);
+            let (program, bucket) = (reader.uint().ok()?, reader.uint().ok()?);
+            let (partner, _link) = (reader.uint().ok()?, reader.uint().ok()?);
+            let sub1 = reader.str().ok().filter(|sub1| !sub1.is_empty())?;
+            Some(((program, partner, bucket / DAY_QUARTERS), sub1))
+        })
     }
 
     /// Puts the cells of some sub ids into those of another, which stands for all of them.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod record;
 pub mod snapshot;
 pub mod state;
+pub mod sub_ids;
 
 mod msgpack;
 

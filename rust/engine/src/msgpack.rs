@@ -52,6 +52,10 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        self.take(N)?.try_into().map_err(|_| TRUNCATED)
+    }
+
     fn big_endian(&mut self, count: usize) -> Result<u64, Error> {
         Ok(self.take(count)?.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte)))
     }
@@ -73,10 +77,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn uint(&mut self) -> Result<u64, Error> {
         match self.byte()? {
             small @ 0x00..=0x7f => Ok(u64::from(small)),
-            0xcc => self.big_endian(1),
-            0xcd => self.big_endian(2),
-            0xce => self.big_endian(4),
-            0xcf => self.big_endian(8),
+            0xcc => Ok(u64::from(self.byte()?)),
+            0xcd => Ok(u64::from(u16::from_be_bytes(self.fixed()?))),
+            0xce => Ok(u64::from(u32::from_be_bytes(self.fixed()?))),
+            0xcf => Ok(u64::from_be_bytes(self.fixed()?)),
             _ => Err(WRONG_TYPE),
         }
     }

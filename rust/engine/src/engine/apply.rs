@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::chain::Chain;
+use super::click_rows::ClickRow;
 use super::outcomes::{Outcomes, Table};
 use super::score::Decided;
 use super::Context;
@@ -125,25 +126,27 @@ impl Step<'_> {
         touched.sort_unstable();
         touched.dedup();
         self.revisit(record, &touched, None, at);
-        self.outcomes.row(Table::Clicks, self.chain, Some(at.bytes), |row| {
-            row.array(17);
-            row.bin(&record.event_id);
-            row.uint(record.brand);
-            row.uint(click.program);
-            row.uint(click.partner);
-            row.uint(click.link);
-            row.uint(at.accept_ms);
-            row.uint(touch_ms);
-            row.uint(record.trust as u64);
-            row.uint(record.source);
-            row.uint(click.flags);
-            row.str(standing.verdict.code());
-            row.str(standing.counted.code());
-            row.uint(u64::from(standing.is_unique));
-            row.uint(u64::from(score));
-            row.uint(u64::from(raw_ppm));
-            row.bin(&fraud);
-        });
+        let row = ClickRow {
+            click_id: &record.event_id,
+            brand: record.brand,
+            program: click.program,
+            partner: click.partner,
+            link: click.link,
+            accept_ms: at.accept_ms,
+            touch_ms,
+            trust: record.trust as u64,
+            source: record.source,
+            flags: click.flags,
+            verdict: standing.verdict.code(),
+            counted: standing.counted.code(),
+            is_unique: u64::from(standing.is_unique),
+            score: u64::from(score),
+            raw_ppm: u64::from(raw_ppm),
+            fraud: &fraud,
+            record: at.bytes,
+        };
+        let write = |fields: &mut Writer| row.write_fields(fields);
+        self.outcomes.row(Table::Clicks, self.chain, Some(row.record), write);
     }
 
     fn observation_row(&mut self, record: &Record<'_>, program: u64, at: Context<'_>) {

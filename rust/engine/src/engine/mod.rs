@@ -7,6 +7,7 @@
 mod ahead;
 mod apply;
 mod chain;
+pub mod click_rows;
 mod erase;
 mod late;
 mod lookup;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::chain::Chain;
+use super::click_rows;
 use crate::msgpack::Writer;
 use crate::state::producers::Producers;
 
@@ -23,7 +24,7 @@ pub(super) enum Table {
 }
 
 const TABLE_NAMES: [&str; 11] = [
-    "clicks",
+    click_rows::NAME,
     "observations",
     "conversions",
     "reports",

@@ -1,8 +1,9 @@
 //! Clicks summed up: sums, order, bytes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use headwater_engine::cells::{device, Cell, ClickCells, Standing};
+use headwater_engine::sub_ids::SubIds;
 
 const COUNTED: Standing<'static> =
     Standing { verdict: "accept", counted: "counted", is_unique: true };
@@ -77,11 +78,56 @@ fn sub_ids_come_in_their_order_and_some_are_summed_up() {
         cells.add(&cell(1, sub1), COUNTED, i64::from(sub1 != "a"));
     }
     let day = (1, 1, 7);
-    assert_eq!(cells.sub_ids(), BTreeMap::from([(day, vec!["z", "a", "m"])]));
+    assert_eq!(cells.sub_ids().collect::<Vec<_>>(), [(day, "z"), (day, "a"), (day, "m")]);
     let over = HashSet::from([(day, "m".to_owned()), (day, "z".to_owned())]);
     cells.sum_up(&over, "\0");
     let found: Vec<_> = sums(&cells).into_iter().map(|(_, sub1, sums)| (sub1, sums[0])).collect();
     assert_eq!(found, [(String::new(), 1), ("\0".to_owned(), 3)]);
+}
+
+#[test]
+fn so_many_sub_ids_of_a_day_have_cells_of_their_own_and_the_others_share_one() {
+    let mut cells = ClickCells::default();
+    for (partner, sub1) in [(1, "a"), (1, "b"), (2, "b"), (1, "c"), (1, ""), (1, "a"), (1, "d")] {
+        cells.add(&cell(partner, sub1), COUNTED, 1);
+    }
+    let (one, other) = ((1, 1, 7), (1, 2, 7));
+    let mut named = SubIds::default();
+    assert_eq!(named.missing(&cells), BTreeSet::from([one, other]));
+    named.load(one, ["c".into()]);
+    assert_eq!(named.missing(&cells), BTreeSet::from([other]));
+    named.load(other, []);
+    let new = named.name(&mut cells, 2, "\0");
+    assert_eq!(new, [(one, "a".to_owned()), (other, "b".to_owned())]);
+    let found: Vec<_> =
+        sums(&cells).into_iter().map(|(partner, sub1, sums)| (partner, sub1, sums[0])).collect();
+    let rest = (1, "\0".to_owned(), 2);
+    let own = |partner, sub1: &str, count| (partner, sub1.to_owned(), count);
+    assert_eq!(found, [own(1, "", 1), rest, own(1, "a", 2), own(1, "c", 1), own(2, "b", 1)]);
+    let has = |day, sub1| named.has(&day, sub1);
+    assert_eq!(
+        [has(one, "c"), has(one, "d"), has((1, 1, 8), "c")],
+        [Some(true), Some(false), None]
+    );
+    named.forget_before(8);
+    assert_eq!(named.has(&one, "c"), None);
+}
+
+#[test]
+fn cells_are_added_to_others_as_if_they_had_been_encoded() {
+    let mut cells = ClickCells::default();
+    cells.add(&cell(2, "b"), COUNTED, 2);
+    cells.add(&cell(1, "a"), COUNTED, 0);
+    let mut more = ClickCells::default();
+    more.add(&cell(2, "b"), COUNTED, 1);
+    more.add(&cell(3, "c"), COUNTED, 1);
+    let (mut added, mut merged) = (ClickCells::default(), ClickCells::default());
+    for each in [&cells, &more, &cells] {
+        added.add_all(each);
+        merged.merge(&each.encode()).unwrap();
+    }
+    assert_eq!(added.encode(), merged.encode());
+    assert_eq!(sums(&added).iter().map(|(.., sums)| sums[0]).collect::<Vec<_>>(), [5, 1]);
 }
 
 #[test]
