@@ -304,17 +304,23 @@ _ACCOUNT_OF = {
 
 
 def imbalances(ledger: Ledger) -> list[str]:
-    """What of the double-entry book does not hold: each move sums to zero, and the accounts are
-    what the actions say.
+    """What of the double-entry book does not hold: each move sums to zero, the accounts are what
+    the actions say, and the balances that are kept are the sums of the entries.
     """
     faults = []
+    summed: dict[tuple[int, int, str, str], int] = {}
     by_move: dict[tuple[bytes, int, str], int] = {}
     booked: dict[tuple[str, str], int] = {}
     for row in rows(ledger, "book_entries"):
         move = (row["action_id"], row["revision"], row["currency"])
         by_move[move] = by_move.get(move, 0) + row["amount_minor"]
+        kept = (row["program"], row["partner"], row["currency"], row["account"])
+        summed[kept] = summed.get(kept, 0) + row["amount_minor"]
         place = (row["account"], row["currency"])
         booked[place] = booked.get(place, 0) + row["amount_minor"]
+    balances = rows(ledger, "book_balances")
+    if summed != {tuple(row.values())[:4]: row["amount_minor"] for row in balances}:
+        faults.append("the balances are not the sums of the entries")
     faults += [f"{move} does not sum to zero" for move, total in by_move.items() if total]
     owed: dict[tuple[str, str], int] = {}
     for row in rows(ledger, "actions"):

@@ -19,6 +19,8 @@ from headwater.ledger.rollup_tables import (
     DAY_QUARTERS,
     DAYS,
     DIMENSIONS,
+    EIGHT_DAYS,
+    HOUR_QUARTERS,
     QUARTER_MS,
     QUARTERS,
     SALE_MEASURES,
@@ -265,14 +267,17 @@ def faults(ledger: Ledger, sub_ids_max: int) -> list[str]:
     for table, expected in counted:
         if stored(ledger, table, 0) != expected:
             found.append(f"{table.name} is not what the rows say")
-        for grain in (*QUARTERS, *DAYS, *SPANS):
-            upto = {
-                program: mark.spanned if grain in SPANS else mark.folded
-                for program, mark in upto_of.items()
-            }
+        for grain in (*QUARTERS, *DAYS, *SPANS, EIGHT_DAYS):
+            upto = {program: _upto(mark, grain) for program, mark in upto_of.items()}
             if stored(ledger, table, grain.number) != _summed(expected, grain, upto):
                 found.append(f"{table.name} of grain {grain.number}")
     return found
+
+
+def _upto(mark: Any, grain: Grain) -> int:
+    if grain in SPANS:
+        return int(mark.spanned)
+    return int(mark.folded if grain in QUARTERS else mark.folded - mark.folded % HOUR_QUARTERS)
 
 
 def _summed(cells: Cells, grain: Grain, upto: dict[int, int]) -> Cells:

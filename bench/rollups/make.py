@@ -1,14 +1,15 @@
 """The rollups of a year of a large network, as the code that sums up live ones leaves them.
 
 Some days are drawn click by click, with the usual long tails, and summed up as live ones are. The
-other days repeat them in turn, cells and sums, written in the order of the tables' keys; months
-are summed up from these.
+other days repeat them in turn, cells and sums, written in the order of the tables' keys; eight
+days and months are summed up from these.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -18,11 +19,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from headwater.ledger.engine import Ledger, open_ledger
-from headwater.ledger.rollup_folds import TABLES, fold
+from headwater.ledger.rollup_folds import TABLES, fold, sum_up
 from headwater.ledger.rollup_tables import (
     CLICK_MEASURES,
     DAY_QUARTERS,
     DAYS,
+    EIGHT_DAYS,
     QUARTERS,
     SALE_MEASURES,
     SPAN_QUARTERS,
@@ -60,9 +62,7 @@ def make(file: Path, clicks: int, days: int = DAYS_MADE) -> None:
     ledger = open_ledger(f"sqlite:///{file}")
     _draw(ledger, clicks // days)
     ledger.close()
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+    with _alone_with(file) as connection:
         _repeat(connection, days)
     ledger = open_ledger(f"sqlite:///{file}")
     with ledger.write() as connection_:
@@ -70,6 +70,15 @@ def make(file: Path, clicks: int, days: int = DAYS_MADE) -> None:
         # Nothing is there of the quarter hour behind the end: only months are summed up.
         fold(ledger, connection_, 0, end_of(days) + 1)
     ledger.close()
+    _sum_up_eight_days(file, days)
+
+
+@contextmanager
+def _alone_with(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        yield connection
 
 
 def _draw(ledger: Ledger, clicks: int) -> None:
@@ -155,10 +164,42 @@ def _repeat(connection: sqlite3.Connection, days: int) -> None:
         connection.execute("DROP TABLE temp.drawn")
 
 
+def _sum_up_eight_days(file: Path, days: int) -> None:
+    """Eight days together: those that are whole have each day drawn once, and are alike."""
+    quarters, end = EIGHT_DAYS.quarters, end_of(days)
+    whole = range(FIRST + -FIRST % quarters, end - quarters + 1, quarters)
+    ledger = open_ledger(f"sqlite:///{file}")
+    for first in (FIRST - FIRST % quarters, whole[0], whole[-1] + quarters):
+        with ledger.write() as connection:
+            for table in TABLES:
+                cells = (0, end + 1, PROGRAMS, first, first + quarters)
+                sum_up(ledger, connection, table, WHOLE, EIGHT_DAYS, cells)
+    ledger.close()
+    with _alone_with(file) as alone:
+        for table in TABLES:
+            names = [column.name for column in table.columns]
+            moved = ["bucket + ?" if name == "bucket" else name for name in names]
+            alone.execute("BEGIN")
+            for program in range(1, PROGRAMS + 1):
+                for first in whole[1:]:
+                    alone.execute(
+                        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(moved)} "
+                        f"FROM {table.name} WHERE grain = ? AND program = ? AND bucket = ?",
+                        (first - whole[0], EIGHT_DAYS.number, program, whole[0]),
+                    )
+            alone.execute("COMMIT")
+
+
 def count(ledger: Ledger) -> dict[str, int]:
     """How many cells there are of each kind."""
     found = {}
-    kinds = {"all dimensions": (WHOLE,), "quarter hours": QUARTERS, "days": DAYS, "spans": SPANS}
+    kinds = {
+        "all dimensions": (WHOLE,),
+        "all dimensions of eight days": (EIGHT_DAYS,),
+        "quarter hours": QUARTERS,
+        "days": DAYS,
+        "spans": SPANS,
+    }
     with ledger.read() as connection:
         for name, grains in kinds.items():
             numbers = [grain.number for grain in grains]

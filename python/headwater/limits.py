@@ -315,7 +315,8 @@ ROLLUP_CHANGED_CELLS_MAX: Final = 16_384
 ROLLUP_CHANGES_MAX: Final = 1000
 # A quarter hour is summed up when it has been over for this long: what comes later, comes seldom.
 ROLLUP_FOLD_AFTER_MS: Final = 60_000
-# Programs whose quarter hours one batch sums up: some ten milliseconds. The rest follows with the
+# Programs whose quarter hours one batch sums up: some ten milliseconds in a network of 100 million
+# clicks a year, and once an hour, when days grow, a tenth of a second. The rest follows with the
 # next.
 ROLLUP_FOLDS_MAX: Final = 20
 # Cells of rollups one answer may read, and as many for its total: one to four seconds of one
@@ -323,6 +324,12 @@ ROLLUP_FOLDS_MAX: Final = 20
 REPORT_CELLS_MAX: Final = 2_000_000
 # Rows one report may have before it is cut into pages: each takes about 500 bytes.
 REPORT_GROUPS_MAX: Final = 200_000
+# Reports and exports one key may have at once, of a console's in all: a page of several asks for
+# them together, and nobody's keep others waiting for more than seconds. They are made in as many
+# threads of their own, so that all else has the others.
+REPORTS_PER_KEY_MAX: Final = 8
+REPORTS_MAX: Final = 16
+REPORT_THREADS: Final = 2
 # Days a report of rollups may span: three years and the day between.
 ROLLUP_DAYS_MAX: Final = 1096
 # Days one report may span: a quarter, which is how accounts are kept.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from book_tools import DAY_MS, SALE
 from headwater import limits
+from headwater.ledger import rollup_reads
 from headwater.ledger.engine import Ledger
 from headwater.ledger.rollup_folds import Mark
 from headwater.ledger.rollup_reads import (
@@ -134,6 +135,10 @@ def test_what_is_read_is_the_sum_of_the_cells(
     end = first + (-(-length // DAY_QUARTERS) * DAY_QUARTERS if by_day else length)
     lower = data.draw(st.integers(0, 80 * DAY_QUARTERS))
     monkeypatch.setattr(limits, "REPORT_CELLS_MAX", 10**9)
+    # However the cells are cut into slices.
+    monkeypatch.setattr(rollup_reads, "_SORTED_CELLS", data.draw(st.sampled_from((1, 30, 10**6))))
+    monkeypatch.setattr(rollup_reads, "_FULL_DAY_CELLS", data.draw(st.sampled_from((1, 10**6))))
+    monkeypatch.setattr(rollup_reads, "_REDUCED", data.draw(st.sampled_from((0, 1, 8))))
     with ledger.read() as connection:
         # Whatever is summed up less far is read from the cells themselves.
         marks = {
@@ -167,7 +172,8 @@ def test_what_is_read_is_the_sum_of_the_cells(
 def test_cells_are_counted_that_are_passed_over(ledger: Ledger, cells: tuple[Cells, Cells]) -> None:
     with ledger.read() as connection:
         reading = Reading(connection)
-        scope = Scope(marks_of(connection), ("link",), {"country": "nowhere", "sub1": "none"})
+        marks = dict.fromkeys(marks_of(connection), Mark(BEGIN, BEGIN))
+        scope = Scope(marks, ("link",), {"country": "nowhere", "sub1": "none"})
         assert reading.grouped(scope, BEGIN, BEGIN + 90 * DAY_QUARTERS) == {}
         assert reading.cells_left == limits.REPORT_CELLS_MAX - sum(map(len, cells))
 
@@ -177,6 +183,7 @@ def test_cells_of_a_partner_are_counted_alone(ledger: Ledger) -> None:
     with ledger.read() as connection:
         reading = Reading(connection)
         only = {"partner": 9, "country": "DE", "sub1": "a"}
-        assert reading.grouped(Scope(marks_of(connection), (), only), *period) == {}
+        marks = dict.fromkeys(marks_of(connection), Mark(BEGIN, BEGIN))
+        assert reading.grouped(Scope(marks, (), only), *period) == {}
         # Two programs, looked for once each quarter hour.
         assert reading.cells_left == limits.REPORT_CELLS_MAX - SEEK_CELLS * 2 * 40 * DAY_QUARTERS

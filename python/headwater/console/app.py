@@ -76,6 +76,7 @@ async def serving(
         listening = await asyncio.get_running_loop().create_server(
             server, config.console_host, config.console_port
         )
+        stack.callback(server.reports.close)
         stack.push_async_callback(server.shutdown, limits.DRAIN_S)
         stack.callback(server.pre_shutdown)
         stack.callback(listening.close)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -53,10 +56,13 @@ class Console:
     publisher: Publishing
     read_wait_ms: int = limits.READ_WAIT_MS
     publish_wait_ms: int = limits.PUBLISH_WAIT_MS
+    threads: Executor | None = None
+    """Whose threads call the ledger; unless given the event loop's own."""
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of the ledger in a thread: it blocks."""
-        return await asyncio.to_thread(function, *args, **kwargs)
+        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
     @property
     def identify(self) -> Identity:

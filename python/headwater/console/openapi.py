@@ -27,6 +27,7 @@ _MEANINGS: Final = {
     413: "The body is too large.",
     415: "The body's type or encoding is not taken.",
     422: "A field is at fault; all of them are listed.",
+    429: "Too many reports at once; again after a second.",
     500: "A fault of ours.",
     503: "Not done, or not known to be done yet; see the code.",
 }
@@ -150,6 +151,8 @@ def _refusals(route: Route) -> set[int]:
     found = {400, 405, 415, 500, 503, *route.refusals}
     if not route.is_open:
         found |= {401, 403}
+    if route.is_report:
+        found.add(429)
     if route.body is not None:
         found |= {413, 422}
     if route.query is not None:

@@ -23,9 +23,8 @@ from headwater.ledger.rollup_reads import (
     TooManyCells,
 )
 
-# Partners that are read together to begin with, and at most: they are names of one statement's
-# parameters, beside those of programs.
-_PARTNERS: Final = 4
+# Partners that are read together at most: they are names of one statement's parameters, beside
+# those of programs.
 _PARTNERS_MAX: Final = 250
 # Of what has been read, how much more at once.
 _GROWTH: Final = 4
@@ -167,7 +166,7 @@ def _of_partners(
     for partner, program in reading.grouped(by_partner, asked.first, asked.end):
         if partner >= since:
             programs.setdefault(partner, set()).add(program)
-    partners, done, rows, count = sorted(programs), 0, 0, _PARTNERS
+    partners, done, rows, count = sorted(programs), 0, 0, 1
     while done < len(partners):
         chosen = tuple(partners[done : done + count])
         within = set[int]().union(*(programs[partner] for partner in chosen))
@@ -218,12 +217,15 @@ def _of_days(
     done = rows = 0
     count = 1
     while done < len(cuts):
+        left = reading.cells_left
         run = _run(cuts[done : done + count])
         for part in _of_run(reading, asked, scope, run):
             rows += len(part.rows)
             yield part
         done += len(run)
-        count = _following(done, rows, enough)
+        each = max(1, (left - reading.cells_left) // len(run))
+        # More than can be read would be counted in vain.
+        count = min(_following(done, rows, enough), max(1, reading.cells_left // each))
 
 
 def _run(cuts: Sequence[Cut]) -> Sequence[Cut]:

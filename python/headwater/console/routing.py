@@ -45,6 +45,11 @@ class Route:
     content_types: tuple[str, ...] = (JSON,)
 
     @property
+    def is_report(self) -> bool:
+        """Whether many rows may be read for one answer."""
+        return self.path.startswith(("/v1/reports/", "/v1/exports/"))
+
+    @property
     def parameters(self) -> list[str]:
         """Names of the path's parameters."""
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]

@@ -20,6 +20,7 @@ from headwater.console import bodies
 from headwater.console.answers import Answer, problem
 from headwater.console.context import Console, Request
 from headwater.console.keys import Key, require_key, secret_of
+from headwater.console.report_turns import ReportTurns
 from headwater.console.routing import Route, Router
 from headwater.errors import ConfigError, LedgerError, RequestRefused
 from headwater.ledger.audit import acting_as
@@ -92,6 +93,7 @@ class ConsoleServer(web.Server):
         super().__init__(self._respond)
         self._console = console
         self._router = Router(routes)
+        self.reports = ReportTurns(console)
 
     def __call__(self) -> RequestHandler:
         return ConsoleProtocol(
@@ -184,6 +186,9 @@ class ConsoleServer(web.Server):
         if key is None:
             return await route.handler(self._console, checked)
         with acting_as(ids.object_text("key", key["id"])):
+            if route.is_report:
+                is_read = request.method != hdrs.METH_HEAD
+                return await self.reports.answer(route.handler, checked, is_read=is_read)
             return await route.handler(self._console, checked)
 
     def _refused(

@@ -14,6 +14,7 @@ from headwater.ledger.schema import (
     action_items,
     action_moves,
     actions,
+    book_balances,
     book_entries,
     conversions,
     enrolments,
@@ -173,13 +174,12 @@ def balances(
     program: int | None = None,
     partner: int | None = None,
 ) -> list[Balance]:
-    """Sums of the double-entry book by partner, program, currency and account, in that order.
-
-    Reads the entries of the brand, the program or the partner alone; of all of them every entry.
+    """Sums of the double-entry book by partner, program, currency and account, in that order, as
+    they are kept with its entries; of the brand, the program or the partner alone.
     """
-    columns = book_entries.c
+    columns = book_balances.c
     keys = (columns.partner, columns.program, columns.currency, columns.account)
-    statement = sa.select(*keys, sa.func.sum(columns.amount_minor)).group_by(*keys)
+    statement = sa.select(*keys, columns.amount_minor)
     if brand is not None:
         of_brand = sa.select(programs.c.id).where(programs.c.brand_id == brand)
         statement = statement.where(columns.program.in_(of_brand))
@@ -189,5 +189,5 @@ def balances(
         joined = sa.select(enrolments.c.program_id).where(enrolments.c.partner_id == partner)
         statement = statement.where(columns.partner == partner, columns.program.in_(joined))
     with ledger.read() as connection:
-        found = [Balance(*row[:4], int(row[4])) for row in connection.execute(statement)]
+        found = [Balance(*row) for row in connection.execute(statement)]
     return sorted(found)

@@ -8,6 +8,7 @@ wherever the log was cut into batches.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from headwater.ledger.schema import (
     action_items,
     action_moves,
     actions,
+    book_balances,
     book_entries,
     book_settings,
     click_days,
@@ -54,15 +56,16 @@ _CLICK_ACCEPT_MS: Final = 5
 _Row = TypeVar("_Row", bound=NamedTuple)
 
 
-def _upsert_sql(table: sa.Table, dialect: sa.Dialect) -> str:
+def _upsert_sql(table: sa.Table, dialect: sa.Dialect, *, adds: bool = False) -> str:
     # The two dialects spell it alike, and only they have it.
     if dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     statement = insert(table)
+    new = statement.excluded
     changed = {
-        column.name: statement.excluded[column.name]
+        column.name: column + new[column.name] if adds else new[column.name]
         for column in table.columns
         if not column.primary_key
     }
@@ -72,7 +75,7 @@ def _upsert_sql(table: sa.Table, dialect: sa.Dialect) -> str:
 
 
 _UPSERTS: Final[Mapping[str, Callable[[sa.Dialect], str]]] = {
-    table.name: partial(_upsert_sql, table) for table in BOOK_TABLES
+    table.name: partial(_upsert_sql, table, adds=table is book_balances) for table in BOOK_TABLES
 }
 
 
@@ -398,6 +401,7 @@ class BookStore:
     def flush(self) -> None:
         """Write what was put."""
         self.pixels.flush()
+        self._add_to_balances()
         for rows in (
             self._actions,
             self._moves,
@@ -421,6 +425,17 @@ class BookStore:
             if items:
                 self.connection.exec_driver_sql(self._ledger.insert_sql(action_items), items)
         self._items.clear()
+
+    def _add_to_balances(self) -> None:
+        """Add the entries that were put: none of them is in the book yet."""
+        sums: Counter[tuple[int, int, str, str]] = Counter()
+        for entry in self._entries.put_rows():
+            account = (entry.program, entry.partner, entry.currency, entry.account)
+            sums[account] += entry.amount_minor
+        if sums:
+            added = [(*account, amount_minor) for account, amount_minor in sorted(sums.items())]
+            sql = self._ledger.cached_sql(_UPSERTS[book_balances.name])
+            self.connection.exec_driver_sql(sql, added)
 
 
 def settings_of(ledger: Ledger, partition: int) -> list[bytes]:

@@ -154,10 +154,22 @@ book_entries = Table(
     string("currency"),
     integer("amount_minor"),
     binary("cause"),
-    # Holds all that a balance is summed from; programs first, for those are what keys reach.
-    Index("ix_book_entries_balance", "program", "partner", "currency", "account", "amount_minor"),
     sqlite_with_rowid=False,
 )
+book_balances = Table(
+    "book_balances",
+    metadata,
+    # Programs first, for those are what keys reach.
+    integer("program", primary_key=True, autoincrement=False),
+    integer("partner", primary_key=True, autoincrement=False),
+    string("currency", primary_key=True),
+    string("account", primary_key=True),
+    integer("amount_minor"),
+    sqlite_with_rowid=False,
+)
+"""What the entries of an account sum to: written with them, so that what is owed is read from few
+rows however long the book is."""
+
 decisions_log = Table(
     "decisions_log",
     metadata,
@@ -298,6 +310,7 @@ BOOK_TABLES = (
     action_moves,
     action_items,
     book_entries,
+    book_balances,
     decisions_log,
     order_changes,
     click_days,

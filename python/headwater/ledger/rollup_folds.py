@@ -6,7 +6,9 @@ written to its sums as well (`rollups`), so that they stay exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -16,6 +18,8 @@ from headwater.ledger.engine import Ledger
 from headwater.ledger.rollup_tables import (
     DAYS,
     DIMENSIONS,
+    EIGHT_DAYS,
+    HOUR_QUARTERS,
     QUARTER_MS,
     QUARTERS,
     SPAN_QUARTERS,
@@ -28,6 +32,19 @@ from headwater.ledger.rollup_tables import (
 )
 
 TABLES: Final = (click_rollups, sale_rollups)
+
+
+def _sources(targets: Iterable[Grain], made: Iterable[Grain]) -> Iterator[tuple[Grain, Grain]]:
+    """Quarter hours, the fewest cells that have it, and what they are summed up into."""
+    fewest = [*made]
+    for grain in targets:
+        yield next(each for each in fewest if grain.dimensions <= each.dimensions), grain
+        if grain.quarters == 1:
+            fewest.insert(0, grain)
+
+
+_INTO_QUARTERS: Final = tuple(_sources(reversed(QUARTERS), [WHOLE]))
+_INTO_DAYS: Final = tuple(_sources((*DAYS, EIGHT_DAYS), [*QUARTERS, WHOLE]))
 
 
 class Mark(NamedTuple):
@@ -54,17 +71,18 @@ def fold(ledger: Ledger, connection: sa.Connection, partition: int, until: int) 
         .limit(limits.ROLLUP_FOLDS_MAX)
     ).all()
     marks: dict[int, Mark] = {}
-    for program, folded, spanned in due:
-        spans_until = until - until % SPAN_QUARTERS
-        for table in TABLES:
-            if _has_cells(connection, table, program, folded, until):
-                for grain in (*QUARTERS, *DAYS):
-                    _sum_up(ledger, connection, table, WHOLE, grain, (program, folded, until))
+    spans_until = until - until % SPAN_QUARTERS
+    for folded, alike in groupby(due, lambda row: int(row.folded)):
+        rows = list(alike)
+        programs = (partition, folded, rows[-1].program)
+        _fold_quarters(ledger, connection, programs, until)
+        for program, _folded, spanned in rows:
             if spans_until > spanned:
-                for day, span in zip(DAYS, SPANS, strict=True):
-                    cells = (program, spanned, spans_until)
-                    _sum_up(ledger, connection, table, day, span, cells)
-        marks[program] = Mark(until, max(spans_until, spanned))
+                cells = (program, spanned, spans_until)
+                for table in TABLES:
+                    for day, span in zip(DAYS, SPANS, strict=True):
+                        sum_up(ledger, connection, table, day, span, cells)
+            marks[program] = Mark(until, max(spans_until, spanned))
     if marks:
         connection.execute(
             sa.update(rollup_marks)
@@ -78,27 +96,36 @@ def fold(ledger: Ledger, connection: sa.Connection, partition: int, until: int) 
     return marks
 
 
-def _has_cells(
-    connection: sa.Connection, table: sa.Table, program: int, since: int, until: int
-) -> bool:
-    columns = table.c
-    where = (
-        columns.grain == WHOLE.number,
-        columns.program == program,
-        columns.bucket >= since,
-        columns.bucket < until,
-    )
-    return connection.scalar(sa.select(sa.literal(1)).where(*where).limit(1)) is not None
+def _fold_quarters(
+    ledger: Ledger, connection: sa.Connection, programs: tuple[int, int, int], until: int
+) -> None:
+    """Sum up what `_alike` finds, in one statement for all: some cost more to begin than to end."""
+    folded = programs[1]
+    hours = (hour_of(folded), hour_of(until))
+    for table in TABLES:
+        has_cells = ledger.cached_sql(_HAS_CELLS[table.name])
+        if connection.exec_driver_sql(has_cells, (*programs, folded, until)).first():
+            for source, grain in _INTO_QUARTERS:
+                sum_up(ledger, connection, table, source, grain, (*programs, folded, until))
+        if hours[0] < hours[1]:
+            for source, grain in _INTO_DAYS:
+                sum_up(ledger, connection, table, source, grain, (*programs, *hours))
 
 
-def _sum_up(
+def hour_of(bucket: int) -> int:
+    """The first quarter hour of its hour."""
+    return bucket - bucket % HOUR_QUARTERS
+
+
+def sum_up(
     ledger: Ledger,
     connection: sa.Connection,
     table: sa.Table,
     source: Grain,
     target: Grain,
-    cells: tuple[int, int, int],
+    cells: tuple[int, ...],
 ) -> None:
+    """`cells`: the program, of quarter hours as `_alike` has it; first bucket, and end."""
     sql = ledger.cached_sql(_STATEMENTS[table.name, source, target])
     connection.exec_driver_sql(sql, cells)
 
@@ -125,8 +152,34 @@ def added(table: sa.Table, statement: Any) -> Any:
     )
 
 
+def _alike(column: Any) -> Any:
+    """Whether a program is of those that are summed up alike: parameters are their partition, up
+    to where, and the last of them.
+    """
+    columns = rollup_marks.c
+    return column.in_(
+        sa.select(columns.program).where(
+            columns.partition == sa.bindparam("of_partition"),
+            columns.folded == sa.bindparam("folded"),
+            columns.program <= sa.bindparam("last"),
+        )
+    )
+
+
+def _has_cells(table: sa.Table, dialect: sa.Dialect) -> str:
+    """Parameters: as of `_alike`, first bucket, end."""
+    where = (
+        table.c.grain == sa.literal_column(str(WHOLE.number)),
+        _alike(table.c.program),
+        table.c.bucket >= sa.bindparam("since"),
+        table.c.bucket < sa.bindparam("until"),
+    )
+    statement: sa.Select[Any] = sa.select(sa.literal_column("1")).where(sa.exists().where(*where))
+    return str(statement.compile(dialect=dialect))
+
+
 def _statement(table: sa.Table, source: Grain, target: Grain, dialect: sa.Dialect) -> str:
-    """Parameters: program, first bucket, end."""
+    """Parameters: program (of quarter hours: as of `_alike`), first bucket, end."""
     bucket: Any = table.c.bucket
     if target.quarters > 1:
         bucket = (bucket - bucket % sa.literal_column(str(target.quarters))).label("bucket")
@@ -152,7 +205,9 @@ def _statement(table: sa.Table, source: Grain, target: Grain, dialect: sa.Dialec
         sa.select(*keys, *measures)
         .where(
             table.c.grain == sa.literal_column(str(source.number)),
-            table.c.program == sa.bindparam("of_program"),
+            _alike(table.c.program)
+            if source.quarters == 1
+            else table.c.program == sa.bindparam("of_program"),
             table.c.bucket >= sa.bindparam("since"),
             table.c.bucket < sa.bindparam("until"),
         )
@@ -163,11 +218,13 @@ def _statement(table: sa.Table, source: Grain, target: Grain, dialect: sa.Dialec
     return str(added(table, statement).compile(dialect=dialect))
 
 
+_HAS_CELLS: Final = {table.name: partial(_has_cells, table) for table in TABLES}
 _STATEMENTS: Final = {
     (table.name, source, target): partial(_statement, table, source, target)
     for table in TABLES
     for source, target in (
-        *((WHOLE, target) for target in (*QUARTERS, *DAYS)),
+        *_INTO_QUARTERS,
+        *_INTO_DAYS,
         *zip(DAYS, SPANS, strict=True),
     )
 }

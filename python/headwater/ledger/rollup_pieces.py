@@ -11,8 +11,8 @@ from headwater.ledger.rollup_tables import (
     DAY_QUARTERS,
     DAYS,
     DIMENSIONS,
+    EIGHT_DAYS,
     QUARTERS,
-    SPAN_QUARTERS,
     SPANS,
     WHOLE,
     Grain,
@@ -69,34 +69,40 @@ class Piece(NamedTuple):
         return known if known.keys() & only.keys() else {}
 
 
-_LEVELS: Final = {day.dimensions: (day, span) for day, span in zip(DAYS, SPANS, strict=True)}
+_LEVELS: Final = {day.dimensions: (span, day) for day, span in zip(DAYS, SPANS, strict=True)}
 
 
-def _levels(needed: frozenset[str]) -> tuple[Grain, Grain] | None:
-    """The cells of days and spans with what is needed, the fewest; None: only WHOLE has it."""
+def _levels(needed: frozenset[str]) -> tuple[Grain, ...]:
+    """The cells of spans and days with what is needed, the fewest; none: only WHOLE has it, and
+    what is summed up of all that it has.
+    """
     for dimensions, levels in _LEVELS.items():
         if needed <= dimensions:
             return levels
-    return None
+    return ()
 
 
 def pieces(needed: frozenset[str], mark: Mark, first: int, end: int) -> Iterator[Piece]:
     """A period as the largest cells that are summed up."""
-    levels = _levels(needed)
-    day_first, day_end = _inside(first, min(end, mark.folded), DAY_QUARTERS)
-    if levels is None or day_first >= day_end:
-        yield from _quarters(needed, mark, first, end)
+    yield from _of_levels(_levels(needed) or (EIGHT_DAYS,), needed, mark, (first, end))
+
+
+def _of_levels(
+    levels: tuple[Grain, ...], needed: frozenset[str], mark: Mark, period: tuple[int, int]
+) -> Iterator[Piece]:
+    """Cells of the first level within the period; of what is left, the following levels'."""
+    if not levels:
+        yield from _quarters(needed, mark, *period)
         return
-    day, span = levels
-    yield from _quarters(needed, mark, first, day_first)
-    span_first, span_end = _inside(day_first, min(day_end, mark.spanned), SPAN_QUARTERS)
-    if span_first < span_end:
-        yield Piece(day, day_first, span_first)
-        yield Piece(span, span_first, span_end)
-        yield Piece(day, span_end, day_end)
-    else:
-        yield Piece(day, day_first, day_end)
-    yield from _quarters(needed, mark, day_end, end)
+    largest, *rest = levels
+    upto = mark.spanned if largest in SPANS else mark.folded
+    first, end = _inside(period[0], min(period[1], upto), largest.quarters)
+    if first >= end:
+        yield from _of_levels(tuple(rest), needed, mark, period)
+        return
+    yield from _of_levels(tuple(rest), needed, mark, (period[0], first))
+    yield Piece(largest, first, end)
+    yield from _of_levels(tuple(rest), needed, mark, (end, period[1]))
 
 
 class Daily(NamedTuple):
@@ -121,13 +127,13 @@ def daily_pieces(needed: frozenset[str], mark: Mark, first: int, end: int) -> It
     is_late = slot > DAY_QUARTERS // 2
     # The last cell that one of them is made of has to be summed up.
     summed = mark.folded // DAY_QUARTERS - 1 if is_late else (mark.folded - slot) // DAY_QUARTERS
-    count = 0 if levels is None else max(0, min(days, summed - day))
+    count = max(0, min(days, summed - day)) if levels else 0
     origin = day * DAY_QUARTERS
     until = origin + count * DAY_QUARTERS
-    if levels is not None and count:
+    if count:
         behind = int(is_late)
         shift = behind * DAY_QUARTERS
-        whole = Piece(levels[0], origin + shift, until + shift)
+        whole = Piece(levels[-1], origin + shift, until + shift)
         yield Daily(whole, origin, ((-behind, 1),), count)
         if slot:
             slots = (slot, DAY_QUARTERS) if is_late else (0, slot)

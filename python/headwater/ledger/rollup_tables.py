@@ -6,19 +6,20 @@ hours of UTC, numbered from 1970 on, so that the days of every time zone are mad
 Every cell of a `Grain` has its dimensions; the others are empty. What happens is written to the
 cells of `WHOLE` in the transaction of its batch; of clicks to `click_rollup_changes` first, and
 from there to the cells by the thousand. Cells of the other grains are sums of these, made when a
-quarter hour has ended (`rollup_folds`), so that a report over a year reads thousands of rows
-instead of millions.
+quarter hour, or a day, has ended (`rollup_folds`), so that a report over a year reads thousands of
+rows instead of millions.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from headwater.ledger.columns import binary, integer, metadata, string
 
 QUARTER_MS: Final = 900_000
+HOUR_QUARTERS: Final = 4
 DAY_QUARTERS: Final = 96
 SPAN_QUARTERS: Final = 32 * DAY_QUARTERS
 """A month of 32 days, numbered like the days."""
@@ -57,8 +58,17 @@ SPANS: Final = tuple(
     Grain(number, dimensions, SPAN_QUARTERS)
     for number, dimensions in enumerate(_OF_DAYS, 2 + len(_OF_DAYS))
 )
-QUARTERS: Final = (PROGRAM, Grain(2 + 2 * len(_OF_DAYS), frozenset(("partner",)), 1))
-"""Of these the days of every time zone are read."""
+_BEHIND: Final = 2 + 2 * len(_OF_DAYS)
+QUARTERS: Final = (
+    PROGRAM,
+    Grain(_BEHIND, frozenset(("partner",)), 1),
+    Grain(_BEHIND + 1, frozenset(("sub1",)), 1),
+    Grain(_BEHIND + 2, frozenset(("country", "device")), 1),
+)
+"""Of these the days of every time zone are read; the coarsest first."""
+EIGHT_DAYS: Final = Grain(_BEHIND + 3, frozenset(DIMENSIONS), 8 * DAY_QUARTERS)
+"""All dimensions once more, for what no other cells have together: few times a partner's clicks of
+a day are alike in all of them, and often those of eight."""
 
 CLICK_MEASURES: Final = (
     "clicks",
@@ -117,9 +127,10 @@ rollup_marks = Table(
     "rollup_marks",
     metadata,
     integer("program", primary_key=True, autoincrement=False),
-    integer("partition", index=True),
+    integer("partition"),
     integer("folded"),
     integer("spanned"),
+    Index("ix_rollup_marks_folded", "partition", "folded"),
     sqlite_with_rowid=False,
 )
 """How far a program's cells are summed up: of quarter hours before `folded` in the cells of days,

@@ -32,6 +32,7 @@ from headwater.ledger.rollup_folds import Mark, fold, ready
 from headwater.ledger.rollup_tables import (
     DAY_QUARTERS,
     DAYS,
+    EIGHT_DAYS,
     QUARTER_MS,
     QUARTERS,
     SPAN_QUARTERS,
@@ -220,7 +221,10 @@ def _rows(
         yield row_of(WHOLE, key, sums)
         mark, bucket = marks[key[0]], key[1]
         if bucket < mark.folded:
-            for grain in (*QUARTERS, *DAYS):
+            for grain in QUARTERS:
+                yield row_of(grain, key, sums)
+        if bucket < rollup_folds.hour_of(mark.folded):
+            for grain in (*DAYS, EIGHT_DAYS):
                 yield row_of(grain, key, sums)
         if bucket < mark.spanned:
             for grain in SPANS:

@@ -183,11 +183,17 @@ def action_tables() -> None:
         sa.PrimaryKeyConstraint("action_id", "revision", "ordinal", name=op.f("pk_book_entries")),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_book_entries_balance",
-        "book_entries",
-        ["program", "partner", "currency", "account", "amount_minor"],
-        unique=False,
+    op.create_table(
+        "book_balances",
+        sa.Column("program", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("partner", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("currency", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "program", "partner", "currency", "account", name=op.f("pk_book_balances")
+        ),
+        sqlite_with_rowid=False,
     )
 
 

@@ -42,7 +42,7 @@ def rollups() -> None:
         sa.PrimaryKeyConstraint("program", name=op.f("pk_rollup_marks")),
         sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_rollup_marks_partition"), "rollup_marks", ["partition"], unique=False)
+    op.create_index("ix_rollup_marks_folded", "rollup_marks", ["partition", "folded"], unique=False)
     op.create_table(
         "rollup_sub_ids",
         *(
