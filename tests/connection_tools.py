@@ -14,7 +14,7 @@ from headwater.journal.lane import Block, Waiter
 
 @contextmanager
 def opened(edge: Running) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=3) as sock:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=20) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield sock
 

@@ -303,7 +303,7 @@ class Running:
         body = {name: value for name, value in body.items() if value is not None}
         return self.call("POST", "/v1/conversions", body, None, _key)
 
-    def raw(self, data: bytes, seconds: float = 3.0) -> bytes:
+    def raw(self, data: bytes, seconds: float = 20.0) -> bytes:
         """Everything the server answers to these bytes until it closes, or is silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as sock:
             sock.sendall(data)

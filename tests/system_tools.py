@@ -32,7 +32,7 @@ from headwater.ops.client import ConsoleClient
 from headwater.ops.demo_report import check
 from headwater.ops.demo_traffic import Scene, Tally, Traffic
 
-COMMITTED_S = 120.0
+COMMITTED_S = 240.0
 # Bounds of waiting cost nothing when all is well: a machine that is busy is no fault of what
 # runs on it.
 CONFIGURED_S = 60.0

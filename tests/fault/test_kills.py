@@ -24,6 +24,7 @@ from system_tools import System, load, wait_for
 KILLS = 20
 SEED = 20_260_101
 RATE = 600
+LOAD = 1000
 MANY = 1_000_000
 # Commits so slow that the matcher always reads and applies a batch beside one.
 OVERLAPPING = {"HEADWATER_FAULT_SLOW": "commit.before:60"}
@@ -43,7 +44,7 @@ def settle(system: System, tally: Tally) -> None:
 def go_on(traffic: Traffic) -> None:
     """Until there was load: what survives a kill has to be seen to work."""
     time.sleep(1.0)
-    wait_for(lambda: traffic.tally.answered > 1000, 100, "there was load")
+    wait_for(lambda: traffic.tally.answered > LOAD, 100, "there was load")
 
 
 def kill_under_load(system: System, role: str, *, kills: int, pause_s: tuple[float, float]) -> None:
@@ -173,6 +174,7 @@ def test_redirects_go_on_while_redis_hangs(tmp_path: Path) -> None:
             (server,) = system.pids("valkey")
             os.kill(server, signal.SIGSTOP)
             before = len(traffic.tally.clicks)
+            time.sleep(3.0)
             wait_for(lambda: len(traffic.tally.clicks) > before + RATE, 60, "clicks go on")
             os.kill(server, signal.SIGCONT)
             go_on(traffic)

