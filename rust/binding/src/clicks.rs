@@ -215,6 +215,5 @@ fn split_outcomes<'py>(
 /// Adds the classes and the function to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyClickRows>()?;
-    module.add_class::<PyClickRowIterator>()?;
     module.add_function(wrap_pyfunction!(split_outcomes, module)?)
 }
