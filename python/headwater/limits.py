@@ -328,7 +328,7 @@ REPORT_GROUPS_MAX: Final = 200_000
 # them together, and nobody's keep others waiting for more than seconds. They are made in as many
 # threads of their own, so that all else has the others.
 REPORTS_PER_KEY_MAX: Final = 8
-REPORTS_MAX: Final = 16
+REPORTS_MAX: Final = 32
 REPORT_THREADS: Final = 2
 # Days a report of rollups may span: three years and the day between.
 ROLLUP_DAYS_MAX: Final = 1096
