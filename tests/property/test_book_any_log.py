@@ -277,9 +277,9 @@ class Watched:
         if not name.startswith(("put_", "add_")):
             return found
 
-        def write(*given: Any) -> None:
+        def write(*given: Any, **options: Any) -> None:
             self._written.append((name, given[0]))
-            found(*given)
+            found(*given, **options)
 
         return write
 

@@ -280,7 +280,7 @@ def _position(action: Action) -> double.Position:
     return double.Position(standing(action).state, amount_minor)
 
 
-def put_entry(context: Context, action: Action, line: double.Entry) -> None:
+def put_entry(context: Context, action: Action, line: double.Entry, *, grows: bool = False) -> None:
     context.store.put_entry(
         BookEntry(
             action.action_id,
@@ -294,5 +294,6 @@ def put_entry(context: Context, action: Action, line: double.Entry) -> None:
             line.currency,
             line.amount_minor,
             line.cause.event_id,
-        )
+        ),
+        grows=grows,
     )

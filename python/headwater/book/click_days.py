@@ -267,7 +267,7 @@ def _grow(context: Context, day: ClickDay, standing: ClickStanding) -> ClickDay:
     why = double.Cause(action.action_id, action.action_id, context.at_ms)
     grown = double.entries(why, None, double.Position("locked", action.payout_minor), day.currency)
     for line in grown:
-        put_entry(context, action._replace(revision=1), line)
+        put_entry(context, action._replace(revision=1), line, grows=True)
     return day
 
 

@@ -57,7 +57,9 @@ class Store(Protocol):
         """Actions of the partition due by then, the earliest first; of one brand if named."""
 
     def add_move(self, move: ActionMove) -> None: ...
-    def put_entry(self, entry: BookEntry) -> None: ...
+    def put_entry(self, entry: BookEntry, *, grows: bool = False) -> None:
+        """A line of the book; with `grows` in place of the one of its key, if there is one."""
+
     def put_items(self, action_id: bytes, items: Sequence[ActionItem]) -> None:
         """The items of an action, in place of the former."""
 

@@ -197,6 +197,7 @@ class BookStore:
         self._actions = rows(actions, Action)
         self._moves = rows(action_moves, ActionMove)
         self._entries = rows(book_entries, BookEntry)
+        self._added: Counter[tuple[int, int, str, str]] = Counter()
         self._decisions = rows(decisions_log, DecisionEntry)
         self._changes = rows(order_changes, OrderChange)
         self._tallies = rows(tallies, Tally)
@@ -298,7 +299,10 @@ class BookStore:
     def add_move(self, move: ActionMove) -> None:
         self._moves.put(move)
 
-    def put_entry(self, entry: BookEntry) -> None:
+    def put_entry(self, entry: BookEntry, *, grows: bool = False) -> None:
+        former = self._entries.get(self._entries.key(entry)) if grows else None
+        account = (entry.program, entry.partner, entry.currency, entry.account)
+        self._added[account] += entry.amount_minor - (former.amount_minor if former else 0)
         self._entries.put(entry)
 
     def put_items(self, action_id: bytes, items: Sequence[ActionItem]) -> None:
@@ -427,15 +431,12 @@ class BookStore:
         self._items.clear()
 
     def _add_to_balances(self) -> None:
-        """Add the entries that were put: none of them is in the book yet."""
-        sums: Counter[tuple[int, int, str, str]] = Counter()
-        for entry in self._entries.put_rows():
-            account = (entry.program, entry.partner, entry.currency, entry.account)
-            sums[account] += entry.amount_minor
-        if sums:
-            added = [(*account, amount_minor) for account, amount_minor in sorted(sums.items())]
+        """Add what the entries that were put add to their accounts."""
+        added = [(*account, amount_minor) for account, amount_minor in sorted(self._added.items())]
+        if added:
             sql = self._ledger.cached_sql(_UPSERTS[book_balances.name])
             self.connection.exec_driver_sql(sql, added)
+        self._added.clear()
 
 
 def settings_of(ledger: Ledger, partition: int) -> list[bytes]:
