@@ -47,7 +47,7 @@ test-tools:
 
 .PHONY: test
 test: build test-tools lint test-rust ## everything but the slow suite
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n $$(($$(nproc) + 1)) --dist loadfile
 
 .PHONY: test-rust
 test-rust: .venv/.packages ## the Rust crates' own tests
