@@ -9,13 +9,13 @@ from typing import Any
 
 import msgpack
 
-from headwater import ids
+from headwater import _core, ids
 from headwater.ledger import matching
 from headwater.ledger.engine import Ledger, open_ledger
 from headwater.ledger.matching import PartitionBatch, PartitionRow
 from headwater.ledger.objects import Origin, create_brand, create_program
 from headwater.model.attribution import DEFAULTS
-from headwater.model.click_cells import ClickRows, split_outcomes
+from headwater.model.click_cells import ClickRows
 from headwater.model.records import (
     NO_CLIENT,
     ClickBody,
@@ -103,7 +103,7 @@ def batch(
 def click_rows(rows: Iterable[Sequence[Any]]) -> ClickRows:
     """Rows of clicks as an engine would have told them."""
     told = msgpack.packb({"clicks": [tuple(row) for row in rows]})
-    return split_outcomes(told)[0]
+    return _core.split_outcomes(told)[0]
 
 
 def click_outcome(

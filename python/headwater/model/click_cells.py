@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from headwater._core import ClickCells, ClickRows, SubIds, click_origin, split_outcomes
+from headwater._core import ClickCells, ClickRows, SubIds, click_origin
 
-__all__ = ["ClickCells", "ClickRows", "SubIds", "click_origin", "split_outcomes"]
+__all__ = ["ClickCells", "ClickRows", "SubIds", "click_origin"]
